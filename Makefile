@@ -1,0 +1,39 @@
+# Everything a newcomer needs; `make study` and `make test` set up their own environment.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: study test dev docs readme clean help
+
+help:
+	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
+	@echo "make test    all notebooks and all of tests/"
+	@echo "make dev     environment and git hooks for working on the notebooks"
+	@echo "make readme  README.md from nbs/index.ipynb"
+	@echo "make docs    the documentation site (needs Quarto)"
+
+$(READY): settings.ini setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+study: $(READY)
+	$(BIN)/ads_study --data demo --out runs/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+dev: $(READY)
+	$(BIN)/nbdev_install_hooks
+
+readme: $(READY)
+	$(BIN)/jupyter nbconvert nbs/index.ipynb --to markdown --output-dir . --output README \
+		--NbConvertApp.output_files_dir=nbs/images \
+		--RegexRemovePreprocessor.enabled=True --RegexRemovePreprocessor.patterns='^#\|\s*hide'
+
+docs: $(READY)
+	@command -v quarto >/dev/null || { echo "Quarto is not on PATH. Get it from https://quarto.org/docs/get-started/ (or run nbdev_install_quarto), then make docs again."; exit 1; }
+	$(BIN)/nbdev_docs
+
+clean:
+	rm -rf _docs _proc build dist *.egg-info .pytest_cache
