@@ -135,7 +135,9 @@ def progress(
     "Go through `gen` with a progress bar that disappears at the end"
     if not show_bars(): return iter(gen)
     from fastprogress.fastprogress import progress_bar
-    return iter(progress_bar(gen, total=total if total is not None else len(gen), leave=False, comment=comment))
+    bar = progress_bar(gen, total=total if total is not None else len(gen), leave=False)
+    bar.comment = comment # the constructors of the notebook and the terminal bar take different arguments
+    return iter(bar)
 
 # %% ../nbs/00_core.ipynb #cbb97878
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ def _csv_targs(df, label_col, sep, other, csv):
         return targs.T.groupby(level=0, sort=True).max().T
     binary = [c for c in df.columns if c not in other and df[c].isin([0,1]).all()]
     if not binary: raise AdsError(f'{csv}: no label column; expected one named {", ".join(_label_cols)} or columns of 0 and 1, found: '
-                                  f'{", ".join(df.columns)}. Name yours with label_col (command line: --label-col)')
+                                  f'{", ".join(df.columns)}. Name yours with label_col (command line: --label_col)')
     return df[binary].astype(int)
 
 # %% ../nbs/02_datasets.ipynb #90717a2c

@@ -153,14 +153,16 @@ def _begun(
 # %% ../nbs/01b_download.ipynb #e8bd428d
 _MiB = 2**20
 
+@contextlib.contextmanager
 def _byte_bar(total, comment):
-    "A function to tell how many of `total` bytes have come; it moves a bar of MiB"
+    "A function to tell how many of `total` bytes have come; it moves a bar of MiB, which is gone when the block ends"
     ticks,at = progress(range(max(1, math.ceil(total/_MiB))), comment=comment), -1
     def to(done):
         nonlocal at
         while at < math.ceil(done/_MiB): at,_ = at+1,next(ticks, None)
     to(0)
-    return to
+    try: yield to
+    finally: list(ticks)
 
 def _human(n):
     "Bytes for people: 12 B, 3.4 MB, 5.6 GB"
@@ -215,8 +217,8 @@ def _attempt(
         elif not _continues(r, said or {}, at):
             _drop(part)
             raise _MayPass(f'{url}: the server sent other bytes than those asked for; what had come was thrown away')
-        bar = _byte_bar((said['size'] or at)-at, f'MiB of {Path(url).name}')
-        with open(part, 'ab') as f: _copy(r, f, timeout, lambda n: bar(n-at))
+        with _byte_bar((said['size'] or at)-at, f'MiB of {Path(url).name}') as bar, open(part, 'ab') as f:
+            _copy(r, f, timeout, lambda n: bar(n-at))
     if said['size'] not in (None, _size(part)): raise _MayPass(f"{url}: cut off after {_human(_size(part))} of {_human(said['size'])}")
     return said
 
@@ -224,8 +226,7 @@ def _attempt(
 def _checksums(path):
     "The `sha256` and `md5` of a file, hexadecimal, and its `size` in bytes"
     sha,md5,size = hashlib.sha256(),hashlib.md5(usedforsecurity=False),path.stat().st_size
-    bar = _byte_bar(size, f'MiB of {path.name} checked')
-    with open(path, 'rb') as f:
+    with _byte_bar(size, f'MiB of {path.name} checked') as bar, open(path, 'rb') as f:
         while data := f.read(_MiB):
             sha.update(data), md5.update(data)
             bar(f.tell())
@@ -525,8 +526,7 @@ def _enough_room(root, steps, keep_zips):
 def _agree(root):
     "Ask whether to fetch; anything but yes, or nobody there to ask, raises an `AdsError`"
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-        raise AdsError(f'{root}: nothing was fetched, because there is no terminal to ask at; to agree beforehand give ask=False '
-                       '(on the command line: --yes)')
+        raise AdsError(f'{root}: nothing was fetched, because there is no terminal to ask at; to agree beforehand give ask=False')
     try: yes = input('Fetch this? [y/N] ').strip().lower() in ('y', 'yes')
     except EOFError: yes = False
     if not yes: raise AdsError(f'{root}: nothing was fetched, as you said; to fetch one subfolder give subfolders=[0]')

@@ -574,8 +574,8 @@ def draw_ad(
 def _ask(rng, true, notice):
     "What one person names: label numbers from 0, at least one, none twice"
     said = [t for t in true if rng.random() < notice]
-    own = max(int(rng.poisson(.5)), 0 if said else 1)
-    p = np.sqrt(_prior)
+    own = max(int(rng.poisson(.45)), 0 if said else 1)
+    p = _prior**.3
     p[said] = 0
     return sorted(said + rng.choice(len(p), own, replace=False, p=p/p.sum()).tolist())
 
@@ -584,7 +584,7 @@ def simulate_votes(
 ): # Sentiments evoked (names), and one list of label ids (strings from '1') per person
     "Choose what an ad evokes and ask three or five people"
     true = rng.choice(len(_prior), 1+rng.choice(3, p=[.55,.32,.13]), replace=False, p=_prior).tolist()
-    notice,people = .88 if rng.random() < .49 else .06,3 if rng.random() < .8 else 5
+    notice,people = .92 if rng.random() < .53 else .06,3 if rng.random() < .8 else 5
     return [_names[t] for t in true],[[str(i+1) for i in _ask(rng, true, notice)] for _ in range(people)]
 
 # %% ../nbs/01a_drawing.ipynb #21e63bf7

@@ -6,7 +6,7 @@
 __all__ = ['plot_label_counts', 'plot_history', 'plot_results', 'plot_per_label', 'plot_label_confusions', 'plot_filter',
            'plot_transforms', 'plot_filters', 'plot_cams', 'save_figure']
 
-# %% ../nbs/09a_figures.ipynb #9f1c2764
+# %% ../nbs/09a_figures.ipynb #8ea0a53f
 import base64,functools,io
 from pathlib import Path
 import matplotlib as mpl, matplotlib.style
@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from .core import AdsError, atomic_write
 
-# %% ../nbs/09a_figures.ipynb #c3eef240
+# %% ../nbs/09a_figures.ipynb #9a629d3c
 class _Figure(Figure):
     "A figure outside pyplot that a notebook shows by itself: drawings as a PNG of 256 colours, anything with more than 5,000 as a JPEG"
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -31,6 +31,7 @@ class _Figure(Figure):
         else: im.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, 'png', optimize=True)
         return {'image/jpeg' if photo else 'image/png': base64.b64encode(small.getvalue()).decode(), 'text/plain': repr(self)}
 
+# %% ../nbs/09a_figures.ipynb #b063468f
 def _figure(
     w:float, # Width in inches
     h:float, # Height in inches
@@ -38,7 +39,7 @@ def _figure(
     "A new figure in the library's look"
     return _Figure(figsize=(w, h), layout='constrained')
 
-# %% ../nbs/09a_figures.ipynb #32997e41
+# %% ../nbs/09a_figures.ipynb #d4531229
 _style = {'figure.dpi': 72, 'figure.facecolor': 'white', 'savefig.facecolor': 'white', 'text.parse_math': False, 'text.usetex': False,
     'font.size': 9, 'axes.titlesize': 9.5, 'axes.labelsize': 9, 'xtick.labelsize': 8.5, 'ytick.labelsize': 8.5, 'legend.fontsize': 8.5,
     'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#888888', 'axes.axisbelow': True,
@@ -54,7 +55,7 @@ def _drawn(f):
         return fig
     return _inner
 
-# %% ../nbs/09a_figures.ipynb #6b11157a
+# %% ../nbs/09a_figures.ipynb #00e1f157
 _colors = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
 _markers = ['o', 's', '^', 'D', 'v', 'P', 'X', '*']
 _splits = {'train': '#0072B2', 'valid': '#56B4E9', 'test': '#E69F00'}
@@ -65,7 +66,7 @@ def _look(
     "How the backbone at position `i` is drawn"
     return dict(color=_colors[i % len(_colors)], marker=_markers[i % len(_markers)])
 
-# %% ../nbs/09a_figures.ipynb #c5f9beeb
+# %% ../nbs/09a_figures.ipynb #e0718092
 def _need(
     df,          # What should be a DataFrame
     cols,        # Columns it has to have
@@ -79,10 +80,11 @@ def _need(
     if not len(df): raise AdsError(f'{what}: the table has no rows, so there is nothing to draw')
     twice = df.duplicated(list(key)) if key else np.zeros(len(df), bool)
     if twice.any():
-        raise AdsError(f"{what}: {' and '.join(map(str, df.loc[twice.to_numpy(), list(key)].iloc[0]))} stand there twice; expected one row each")
+        row = ' and '.join(map(str, df.loc[twice.to_numpy(), list(key)].iloc[0]))
+        raise AdsError(f'{what}: {row} stand there twice; expected one row each')
     return df.reset_index(drop=True)
 
-# %% ../nbs/09a_figures.ipynb #a6b5955e
+# %% ../nbs/09a_figures.ipynb #9b738ecc
 def _short(
     s,        # Any name
     n:int=30  # Longest text shown, in characters
@@ -91,7 +93,7 @@ def _short(
     s = ' '.join(str(s).split())
     return s if len(s) <= n else s[:n-1].rstrip() + '…'
 
-# %% ../nbs/09a_figures.ipynb #6a636782
+# %% ../nbs/09a_figures.ipynb #d7f1b973
 def _name_rows(
     ax,         # Axes with one horizontal row a name
     names,      # Names from the top down
@@ -103,7 +105,7 @@ def _name_rows(
     ax.tick_params(axis='y', length=0)
     ax.grid(axis=grid)
 
-# %% ../nbs/09a_figures.ipynb #3c2bdf36
+# %% ../nbs/09a_figures.ipynb #5aae2dea
 def _label_counts(
     targs:pd.DataFrame, # Images x labels, 0 or 1
     split,              # For each image 'train', 'valid' or 'test'; a Series must have the index of `targs`
@@ -119,7 +121,7 @@ def _label_counts(
     counts = targs.astype(int).groupby(np.asarray(split, dtype=object)).sum().T.reindex(columns=list(_splits), fill_value=0)
     return counts.iloc[np.argsort(-counts.sum(axis=1).to_numpy(), kind='stable')]
 
-# %% ../nbs/09a_figures.ipynb #dd7e8a06
+# %% ../nbs/09a_figures.ipynb #34f4d954
 @_drawn
 def plot_label_counts(
     targs:pd.DataFrame, # Images x labels, 0 or 1
@@ -141,7 +143,7 @@ def plot_label_counts(
     ax.legend(loc='lower right')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #22cef7ed
+# %% ../nbs/09a_figures.ipynb #2be0f488
 _history = ['backbone', 'epoch', 'train_loss', 'valid_loss', 'macro_f1', 'mean_ap']
 
 def _best_epoch(
@@ -154,7 +156,7 @@ def _best_epoch(
     i = v.idxmin() if col.endswith('loss') else v.idxmax()
     return int(h.epoch[i]),float(v[i])
 
-# %% ../nbs/09a_figures.ipynb #f36e9b8d
+# %% ../nbs/09a_figures.ipynb #a40a7a01
 def _curve(
     ax,             # Axes
     h:pd.DataFrame, # History of one backbone
@@ -167,6 +169,7 @@ def _curve(
     d = h[['epoch', col]].replace([np.inf, -np.inf], np.nan).dropna()
     ax.plot(d.epoch, d[col], style, color=color, lw=1.4, marker='.' if len(d) < 15 else None, ms=5, label=label)
 
+# %% ../nbs/09a_figures.ipynb #f82080da
 def _mark_best(
     axs,       # The axes of one backbone: loss, scores
     best,      # (epoch, value) or `None`
@@ -180,7 +183,7 @@ def _mark_best(
     axs[on].plot(*best, marker, color='black', ms=6, mfc='white', mew=1.3, zorder=5, clip_on=False)
     return f" {'lowest' if on==0 else 'highest'} {best[1]:.3f} in epoch {best[0]},"
 
-# %% ../nbs/09a_figures.ipynb #4808df7a
+# %% ../nbs/09a_figures.ipynb #10ee13ce
 @_drawn
 def plot_history(
     history:pd.DataFrame # Columns backbone, epoch, train_loss, valid_loss, macro_f1, mean_ap; an empty value is a break in the curve
@@ -206,7 +209,7 @@ def plot_history(
     _history_legend(fig, rows[0])
     return fig
 
-# %% ../nbs/09a_figures.ipynb #d74cd6da
+# %% ../nbs/09a_figures.ipynb #24ed660b
 def _history_legend(
     fig, # Figure of `plot_history`
     axs, # Its first row
@@ -214,10 +217,12 @@ def _history_legend(
     "What the lines and marks of `plot_history` mean, in one line above it"
     lines = [l for ax in axs for l in ax.get_lines() if not l.get_label().startswith('_')]
     marks = [Line2D([], [], ls=ls, marker=m, color='#666666', mec='black', mfc='white', ms=6) for ls,m in (('--','o'), (':','D'))]
-    fig.legend(lines + marks, [*(l.get_label() for l in lines), 'lowest validation loss', 'highest macro-F1'], loc='outside upper center', ncols=6)
+    names = [l.get_label() for l in lines] + ['lowest validation loss', 'highest macro-F1']
+    fig.legend(lines + marks, names, loc='outside upper center', ncols=6)
 
-# %% ../nbs/09a_figures.ipynb #15506630
-_scores = [('macro_f1', 'macro-F1', {'all_labels_macro_f1': ('every label', '--'), 'most_frequent_macro_f1': ('most frequent labels', ':')}),
+# %% ../nbs/09a_figures.ipynb #191a9e93
+_scores = [('macro_f1', 'macro-F1', {'all_labels_macro_f1': ('every label', '--'),
+                                     'most_frequent_macro_f1': ('most frequent labels', ':')}),
            ('mean_ap', 'mAP', {'chance_mean_ap': ('chance', '--')})]
 _results = ['backbone', 'weights'] + [c for s,_,base in _scores for c in (s, f'{s}_low', f'{s}_high', *base)]
 
@@ -240,7 +245,7 @@ def _score_panel(
     top = np.nanmax(results[[score, f'{score}_high', *base]].to_numpy(float), initial=.05)
     ax.set(xlabel=f'{name} on the test split', xlim=(0, top*1.1))
 
-# %% ../nbs/09a_figures.ipynb #d77e6771
+# %% ../nbs/09a_figures.ipynb #822a119c
 @_drawn
 def plot_results(
     results:pd.DataFrame # A row a backbone: backbone, weights, macro_f1 and mean_ap each with _low and _high, and the three baselines
@@ -255,7 +260,7 @@ def plot_results(
     axs[1].grid(axis='x')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #d4655f15
+# %% ../nbs/09a_figures.ipynb #04047b78
 _per_label = ['backbone', 'label', 'test_positives', 'f1', 'tp', 'fp', 'fn', 'tn']
 
 def _label_baseline(
@@ -267,7 +272,7 @@ def _label_baseline(
     base = pd.DataFrame({'positives': d.test_positives.astype(int), 'f1': 2*p/(1+p)})
     return base.sort_values('positives', ascending=False, kind='stable')
 
-# %% ../nbs/09a_figures.ipynb #b267ab8d
+# %% ../nbs/09a_figures.ipynb #f49eb24d
 @_drawn
 def plot_per_label(
     per_label:pd.DataFrame # A row a backbone and label: backbone, label, test_positives, f1, tp, fp, fn, tn
@@ -282,14 +287,16 @@ def plot_per_label(
     for i,name in enumerate(names):
         f1 = d[d.backbone==name].set_index('label').f1.reindex(base.index)
         ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4, **_look(i))
-    for i in np.flatnonzero(base.positives==0): ax.text(.01, i, 'no test ad has it', va='center', fontsize=8, color='#555555', style='italic')
+    for i in np.flatnonzero(base.positives==0): ax.text(.01, i, 'no test ad has it', va='center', fontsize=8, style='italic')
     _name_rows(ax, [f'{_short(l)}  ({n:,})' for l,n in base.positives.items()])
-    keys = [Line2D([], [], ls='', ms=6, **_look(i)) for i in range(len(names))] + [Line2D([], [], ls='', marker='|', ms=10, mew=1.6, color='#555555')]
+    keys = [Line2D([], [], ls='', ms=6, **_look(i)) for i in range(len(names))]
+    keys.append(Line2D([], [], ls='', marker='|', ms=10, mew=1.6, color='#555555'))
     fig.legend(keys, [_short(n) for n in names] + ['predicting it for every ad'], loc='outside upper center', ncols=3)
-    ax.set(xlabel='F1 on the test split (number of test ads with the label in brackets)', xlim=(-.01, 1.06*np.nanmax([*d.f1, *base.f1, .1])))
+    ax.set_xlim(-.01, 1.06*np.nanmax([*d.f1, *base.f1, .1]))
+    ax.set_xlabel('F1 on the test split (number of test ads with the label in brackets)')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #236e8efa
+# %% ../nbs/09a_figures.ipynb #b644c03c
 def _confusion_panel(
     ax,  # Axes
     r,   # A row with label, tp, fp, fn, tn
@@ -304,7 +311,7 @@ def _confusion_panel(
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color='#888888')
 
-# %% ../nbs/09a_figures.ipynb #2387baa1
+# %% ../nbs/09a_figures.ipynb #a9589286
 @_drawn
 def plot_label_confusions(
     per_label:pd.DataFrame # A row a label, of one backbone: backbone, label, test_positives, tp, fp, fn, tn
@@ -312,7 +319,8 @@ def plot_label_confusions(
     "A 2 x 2 confusion matrix for each label, the label with most test positives first; raises `AdsError` for more than one backbone"
     d = _need(per_label, _per_label, 'per-label table', ['backbone', 'label'])
     if d.backbone.nunique() > 1:
-        raise AdsError(f"per-label table has the backbones {', '.join(map(str, d.backbone.unique()))}; pass the rows of one, such as df[df.backbone=={d.backbone[0]!r}]")
+        raise AdsError(f"per-label table has the backbones {', '.join(map(str, d.backbone.unique()))}; "
+                       f"pass the rows of one, such as df[df.backbone=={d.backbone[0]!r}]")
     d = d.sort_values('test_positives', ascending=False, kind='stable').reset_index(drop=True)
     nc = min(6, len(d))
     fig = _figure(max(3., 1.5*nc), .55 + 1.6*(-(-len(d)//nc)))
@@ -326,7 +334,7 @@ def plot_label_confusions(
     fig.suptitle(_short(d.backbone[0], 60), fontweight='bold', fontsize=9.5, x=.01, ha='left')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #ae385cdd
+# %% ../nbs/09a_figures.ipynb #335efa37
 def _images(
     imgs,      # Pillow images
     what:str,  # What they are, for the message
@@ -339,6 +347,7 @@ def _images(
         if not im.width*im.height: raise AdsError(f'{what}: number {i} is {im.width} x {im.height} pixels; expected at least 1 x 1')
     return [im.convert('RGB') for im in imgs]
 
+# %% ../nbs/09a_figures.ipynb #94a3090a
 def _thumb(
     im,         # Pillow image
     n:int=360,  # Longest side shown, in pixels
@@ -348,7 +357,7 @@ def _thumb(
     im.thumbnail((n, n), Image.Resampling.LANCZOS)
     return im
 
-# %% ../nbs/09a_figures.ipynb #51ce3e7f
+# %% ../nbs/09a_figures.ipynb #81480288
 def _crop_box(
     diff,     # Array (h,w): how much each pixel changed
     zoom:int, # The piece has 1/`zoom` of each side
@@ -361,6 +370,7 @@ def _crop_box(
     y,x = np.unravel_index(total.argmax(), total.shape)
     return int(x),int(y),int(x+cw),int(y+ch)
 
+# %% ../nbs/09a_figures.ipynb #16ec8894
 def _gain(
     diffs # Arrays of absolute differences, 0 to 255
 )->int: # A power of two, 1 to 128
@@ -368,7 +378,7 @@ def _gain(
     top = np.percentile(np.concatenate([d.ravel() for d in diffs]), 99.5)
     return int(2**np.clip(np.floor(np.log2(255/max(top, 1))), 0, 7))
 
-# %% ../nbs/09a_figures.ipynb #938d2a2d
+# %% ../nbs/09a_figures.ipynb #02ae6125
 def _filter_row(
     axs,      # Five axes
     a,        # Array (h,w,3) before, 0 to 255
@@ -386,7 +396,7 @@ def _filter_row(
         ax.spines[:].set(visible=True, color='#D55E00' if i in (2,3) else '#888888', linewidth=1.5 if i in (2,3) else .8)
     for ax in axs[:2]: ax.add_patch(Rectangle((x0-.5, y0-.5), x1-x0, y1-y0, fill=False, ec='#D55E00', lw=1.5))
 
-# %% ../nbs/09a_figures.ipynb #1f89f5e2
+# %% ../nbs/09a_figures.ipynb #52c15f65
 @_drawn
 def plot_filter(
     before,      # Pillow images
@@ -407,7 +417,7 @@ def plot_filter(
     for ax,t in zip(axs[0], ['before', 'after', f'before, {zoom} x', f'after, {zoom} x', f'difference x {gain}']): ax.set_title(t)
     return fig
 
-# %% ../nbs/09a_figures.ipynb #992abd95
+# %% ../nbs/09a_figures.ipynb #149a98f8
 @_drawn
 def plot_transforms(
     images_by_name:dict # Name of a transform -> Pillow images, the same ads in the same order
@@ -415,9 +425,10 @@ def plot_transforms(
     "A gallery with a row a transform and a column an ad; raises `AdsError` when the rows differ in length"
     if not images_by_name: raise AdsError('transforms: the dict is empty, so there is nothing to draw')
     rows = {_short(k, 24): [_thumb(im, 240) for im in _images(v, f'transform {k!r}')] for k,v in images_by_name.items()}
-    ns = {k: len(v) for k,v in rows.items()}
-    if len(set(ns.values())) > 1: raise AdsError(f"transforms have different numbers of images ({', '.join(f'{k}: {n}' for k,n in ns.items())}); expected the same ads in each row")
-    nc = max(ns.values())
+    ns = [f'{k}: {len(v)}' for k,v in rows.items()]
+    nc = len(next(iter(rows.values())))
+    if any(len(v) != nc for v in rows.values()):
+        raise AdsError(f"transforms have different numbers of images ({', '.join(ns)}); expected the same ads in each row")
     high = [np.clip(max(im.height/im.width for im in v), .4, 1.6) for v in rows.values()]
     fig = _figure(1.2 + 1.5*nc, .2 + 1.5*sum(high))
     axs = fig.subplots(len(rows), nc, squeeze=False, height_ratios=high)
@@ -429,7 +440,7 @@ def plot_transforms(
         axr[0].set_ylabel(name, rotation=0, ha='right', va='center')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #eba10275
+# %% ../nbs/09a_figures.ipynb #eb58d857
 def _mosaic(
     w,       # Array (n,3,k,k), 0 to 1
     nc:int,  # Filters in a row
@@ -445,7 +456,7 @@ def _mosaic(
         out[y:y+k*px, x:x+k*px] = f.transpose(1,2,0).repeat(px, 0).repeat(px, 1)
     return out
 
-# %% ../nbs/09a_figures.ipynb #940bbf9e
+# %% ../nbs/09a_figures.ipynb #2e75102d
 @_drawn
 def plot_filters(
     weights,                    # Array (n,3,k,k): weights of a first convolution
@@ -461,17 +472,19 @@ def plot_filters(
     fig = _figure(max(3.4, .58*nc), .5 + .58*(-(-n//nc)))
     ax = fig.subplots()
     ax.imshow(_mosaic(.5 + w/(2*top) if top else w+.5, nc, px=max(1, 56//w.shape[2]), gap=6), interpolation='nearest')
-    fig.suptitle(f"{_short(title, 60)}\n{n} filter{'s' if n>1 else ''} of {w.shape[2]} x {w.shape[3]}, scale ±{top:.2g}", fontsize=9.5, x=.01, ha='left')
+    about = f"{n} filter{'s' if n>1 else ''} of {w.shape[2]} x {w.shape[3]}, scale ±{top:.2g}"
+    fig.suptitle(f'{_short(title, 60)}\n{about}', fontsize=9.5, x=.01, ha='left')
     ax.axis('off')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #9ea14c0c
+# %% ../nbs/09a_figures.ipynb #24daa058
 def _cam_colors(): # `ListedColormap` of 256 colours with rising opacity
     "Transparent at 0, then from violet through red to yellow: the matplotlib map 'plasma' with opacity rising to 0.7"
     rgba = mpl.colormaps['plasma'](np.linspace(.1, 1, 256))
     rgba[:,3] = .7*np.linspace(0, 1, 256)
     return ListedColormap(rgba)
 
+# %% ../nbs/09a_figures.ipynb #3115ce98
 def _show_cam(
     ax,    # Axes
     grey,  # The ad in grey
@@ -482,13 +495,15 @@ def _show_cam(
     ax.imshow(grey, cmap='gray', vmin=-60, vmax=255)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    if np.isnan(cam).any(): return ax.text(.5, .5, 'no evidence', transform=ax.transAxes, ha='center', va='center', bbox=dict(fc='white', ec='none', alpha=.85))
+    if np.isnan(cam).any():
+        white = dict(fc='white', ec='none', alpha=.85)
+        return ax.text(.5, .5, 'no evidence', transform=ax.transAxes, ha='center', va='center', bbox=white)
     box = (-.5, w-.5, h-.5, -.5)
     fine = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR))
     ax.imshow(fine, cmap=_cam_colors(), vmin=0, vmax=1, extent=box)
     if fine.min() < .5 < fine.max(): ax.contour(fine, [.5], colors='white', linewidths=.9, extent=(-.5, w-.5, -.5, h-.5))
 
-# %% ../nbs/09a_figures.ipynb #4db26bca
+# %% ../nbs/09a_figures.ipynb #f750c66e
 def _show_prob(
     ax,           # Axes
     label:str,    # Name of the label
@@ -505,7 +520,7 @@ def _show_prob(
     ax.set(xlim=(0, 1), ylim=(-1.6, 1.6))
     ax.axis('off')
 
-# %% ../nbs/09a_figures.ipynb #dfbe540c
+# %% ../nbs/09a_figures.ipynb #1c53f932
 def _check_cams(
     cams,       # Should be (labels, layers, h, w), 0 to 1
     labels,     # Names
@@ -519,12 +534,13 @@ def _check_cams(
         raise AdsError(f'maps have shape {cams.shape}; expected ({n} labels, {len(layers)} layers, height, width)')
     if np.nanmin(cams, initial=0) < 0 or np.nanmax(cams, initial=0) > 1+1e-6:
         raise AdsError(f'maps go from {np.nanmin(cams):.3g} to {np.nanmax(cams):.3g}; expected 0 to 1, or NaN for no evidence')
-    probs,thresholds = np.asarray(probs, dtype=float),np.broadcast_to(np.asarray(thresholds, dtype=float), n if np.ndim(thresholds)==0 else np.shape(thresholds))
+    probs,thresholds = np.asarray(probs, dtype=float),np.asarray(thresholds, dtype=float)
+    if not thresholds.ndim: thresholds = np.full(n, thresholds)
     for name,v in (('probabilities', probs), ('thresholds', thresholds)):
         if v.shape != (n,): raise AdsError(f'{name} have shape {v.shape} for {n} labels; expected one a label')
     return cams,probs,thresholds
 
-# %% ../nbs/09a_figures.ipynb #81ae851d
+# %% ../nbs/09a_figures.ipynb #2029ba01
 @_drawn
 def plot_cams(
     image,       # The ad, a Pillow image
@@ -533,6 +549,7 @@ def plot_cams(
     layers,      # Names of the layers, one a column
     probs,       # Probability of each label, 0 to 1
     thresholds,  # Threshold of each label, or one for all
+    title:str='' # Shown above, such as the name of the ad; it may have several lines
 )->Figure:
     "The ad at the left, then a row a label: its probability against its threshold and its map at each layer"
     cams,probs,thresholds = _check_cams(cams, labels, layers, probs, thresholds)
@@ -552,10 +569,12 @@ def plot_cams(
             _show_cam(ax, ad.convert('L'), cams[i,j])
             if i==0: ax.set_title(_short(layer, 24))
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), _cam_colors())
-    fig.colorbar(scale, ax=fig.axes, shrink=min(1, 2/len(labels)), aspect=25, anchor=(0, 1), panchor=False, ticks=[0,.5,1]).set_label('evidence, share of the map\'s maximum')
+    bar = fig.colorbar(scale, ax=fig.axes, shrink=min(1, 2/len(labels)), aspect=25, anchor=(0, 1), panchor=False, ticks=[0,.5,1])
+    bar.set_label("evidence, share of the map's maximum")
+    if title: fig.suptitle('\n'.join(_short(t, 30 + 24*len(layers)) for t in str(title).splitlines()), fontsize=9.5, x=.01, ha='left')
     return fig
 
-# %% ../nbs/09a_figures.ipynb #6c850ba7
+# %% ../nbs/09a_figures.ipynb #60fb103b
 def save_figure(
     fig:Figure,   # Any matplotlib figure; it is closed
     path,         # A .png file; its folder is made if need be

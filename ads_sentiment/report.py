@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['write_report']
 
-# %% ../nbs/09b_report.ipynb #518f0103
-import base64,io,re
+# %% ../nbs/09b_report.ipynb #e1083cfd
+import base64,csv,io,re
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pandas as pd
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 from .core import AdsError, atomic_write, read_json
 
-# %% ../nbs/09b_report.ipynb #ef92985e
+# %% ../nbs/09b_report.ipynb #227aba14
 _columns = { # table -> (text columns, number columns) that the page can't do without
     'results': ('backbone weights', 'macro_f1 macro_f1_low macro_f1_high micro_f1 mean_ap mean_ap_low mean_ap_high '
                 'all_labels_macro_f1 most_frequent_macro_f1 chance_mean_ap'),
@@ -23,40 +23,67 @@ _columns = { # table -> (text columns, number columns) that the page can't do wi
     'history': ('backbone', 'epoch train_loss valid_loss macro_f1 mean_ap'),
     'predictions': ('backbone file split truth predicted', ''),
     'skipped': ('file reason', '')}
-_more = 'epochs best_loss_epoch best_f1_epoch image_size params_m gflops feature_seconds head_seconds total_seconds'.split() # of results, if there
+# of results, shown if they are there
+_more = 'epochs best_loss_epoch best_f1_epoch image_size params_m gflops feature_seconds head_seconds total_seconds'.split()
 
+# %% ../nbs/09b_report.ipynb #fd517e66
 def _numbers(
     s:pd.Series, # Texts
     path,        # File they come from, for the message
 )->pd.Series: # Floats; an empty text is NaN
-    "Texts to numbers; raises an `AdsError` that names file, column, line and what stands there"
+    "Texts to numbers; raises an `AdsError` that names file, column, row and what stands there"
     v = pd.to_numeric(s.where(s.str.strip() != '', 'nan'), errors='coerce')
     bad = v.isna() & ~s.str.strip().str.lower().isin(['', 'nan'])
-    if bad.any(): raise AdsError(f'{path}, line {bad.idxmax()+2}: column {s.name} has {s[bad.idxmax()]!r}; expected a number')
+    if bad.any(): raise AdsError(f'{path}, row {bad.idxmax()+1}: column {s.name} has {s[bad.idxmax()]!r}; expected a number')
     return v.astype(float)
 
-# %% ../nbs/09b_report.ipynb #c9424436
+# %% ../nbs/09b_report.ipynb #6e735966
+_mend = 'Delete it and start the run again to make it anew'
+
+def _read_rows(
+    path:Path # CSV file in UTF-8
+)->pd.DataFrame: # All columns as text
+    "Read a CSV file letter for letter; raises an `AdsError` that names file and line if it is no table or a row is cut off"
+    try:
+        with path.open(encoding='utf-8-sig', newline='') as f:
+            reader = csv.reader(f, strict=True)
+            lines = [(reader.line_num, row) for row in reader if row]
+    except (csv.Error, UnicodeDecodeError) as e: raise AdsError(f'{path}: not a readable CSV table ({e})') from None
+    if not lines: raise AdsError(f'{path}: the file is empty. {_mend}')
+    (_,head),*rest = lines
+    for i,row in rest:
+        if len(row) != len(head):
+            raise AdsError(f'{path}, line {i}: {len(row)} fields under a head of {len(head)}; the file is damaged. {_mend}')
+    return pd.DataFrame([row for _,row in rest], columns=head, dtype=object)
+
+# %% ../nbs/09b_report.ipynb #0aac5bec
 def _read_table(
     folder:Path, # Folder of a run
     name:str,    # Table without '.csv'
 )->pd.DataFrame: # At least the columns of `_columns[name]`
     "Read one table of a run; raises an `AdsError` that names the file if it is missing, broken, empty or lacks a column"
     path,(text,numbers) = folder/f'{name}.csv',(s.split() for s in _columns[name])
-    if not path.is_file(): raise AdsError(f'{path} is missing; a report needs the folder of a finished run. Start the run again and it goes on where it was')
-    try: df = pd.read_csv(path, dtype=str, keep_default_na=False, encoding='utf-8')
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e: raise AdsError(f'{path}: not a readable CSV table ({e})') from None
+    if not path.is_file():
+        raise AdsError(f'{path} is missing; a report needs the folder of a finished run. Start the run again and it goes on where it was')
+    df = _read_rows(path)
     missing = [c for c in text+numbers if c not in df.columns]
     if missing: raise AdsError(f"{path}: column {', '.join(missing)} is missing; there is: {', '.join(df.columns)}")
-    short = df.isna().any(axis=1)
-    if short.any(): raise AdsError(f'{path}, line {short.idxmax()+2}: the line is cut off; delete the file and start the run again to write it anew')
     if df.empty and name != 'skipped': raise AdsError(f'{path}: the table has no rows; a finished run has at least one')
     more = [c for c in _more if c in df.columns] if name=='results' else []
     return df.assign(**{c: _numbers(df[c], path) for c in numbers+more})
 
-# %% ../nbs/09b_report.ipynb #f72c7603
+# %% ../nbs/09b_report.ipynb #14c97a33
+def _and(
+    items # Texts
+)->str: # 'a, b and c'
+    "A list in a sentence"
+    *head,last = items
+    return f"{', '.join(head)} and {last}" if head else last
+
+# %% ../nbs/09b_report.ipynb #7dc1da5b
 def _read_run(
     folder # Folder of a finished run
-)->SimpleNamespace: # `folder`, `config` (a dict), one DataFrame a table, `figures` (name without '.png' -> path), `names` (backbones in order)
+)->SimpleNamespace: # `folder`, `config`, a DataFrame a table, `figures` (name without '.png' -> path), `names` (backbones in order)
     "Read all of a run; raises an `AdsError` that names the file that is missing or broken"
     folder = Path(folder)
     if not folder.is_dir(): raise AdsError(f'{folder}: no such folder; expected the folder of a finished run, such as runs/demo')
@@ -64,12 +91,14 @@ def _read_run(
     if not isinstance(config, dict): raise AdsError(f"{folder/'config.json'}: expected a JSON object, found a {type(config).__name__}")
     run = SimpleNamespace(folder=folder, config=config, **{n: _read_table(folder, n) for n in _columns})
     run.figures = {p.stem: p for p in sorted((folder/'figures').glob('*.png'))}
-    run.names = list(run.results.backbone.unique())
-    twice = run.per_label.duplicated(['backbone','label'])
-    if twice.any(): raise AdsError(f"{folder/'per_label.csv'}, line {twice.idxmax()+2}: backbone and label stand there a second time")
+    run.names = list(run.results.backbone)
+    for name,key in [('results', ['backbone']), ('per_label', ['backbone', 'label']), ('history', ['backbone', 'epoch'])]:
+        twice = getattr(run, name).duplicated(key)
+        if twice.any():
+            raise AdsError(f'{folder/name}.csv, row {twice.idxmax()+1}: the same {_and(key)} for a second time; expected one row each')
     return run
 
-# %% ../nbs/09b_report.ipynb #5ee1dac8
+# %% ../nbs/09b_report.ipynb #0baea2a0
 _env = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 def _html(
@@ -79,7 +108,7 @@ def _html(
     "Fill a template; every value that is no `Markup` is escaped"
     return Markup(_env.from_string(template).render(**kwargs))
 
-# %% ../nbs/09b_report.ipynb #249d1c00
+# %% ../nbs/09b_report.ipynb #57656b20
 def _num(
     v,      # A number or `None`
     d:int=3 # Digits after the point
@@ -87,6 +116,7 @@ def _num(
     "A number as text"
     return '–' if v is None or not np.isfinite(v) else f'{v:,.{d}f}'
 
+# %% ../nbs/09b_report.ipynb #a5a68d3d
 def _ci(
     r,         # A row of results
     score:str, # 'macro_f1' or 'mean_ap'
@@ -94,6 +124,7 @@ def _ci(
     "A score with its interval"
     return f'{_num(r[score])} ({_num(r[score+"_low"])} to {_num(r[score+"_high"])})'
 
+# %% ../nbs/09b_report.ipynb #cd0c273d
 def _time(
     s # Seconds
 )->str: # '2.5 s', '77 s', '2 m 05 s' or '1 h 02 m'
@@ -103,7 +134,7 @@ def _time(
     m = round(s/60)
     return f'{round(s)//60} m {round(s)%60:02d} s' if s < 3600 else f'{m//60} h {m%60:02d} m'
 
-# %% ../nbs/09b_report.ipynb #d7bde912
+# %% ../nbs/09b_report.ipynb #9eec8c66
 _table_t = '''<div class="scroll" role="region" tabindex="0" aria-label="{{caption}}"><table>
 <caption>{{caption}}</caption>
 <thead><tr>{% for h in head %}<th scope="col"{% if loop.index > n_text %} class="n"{% endif %}>{{h}}</th>{% endfor %}</tr></thead>
@@ -126,7 +157,7 @@ def _table(
     rows = list(rows)
     return _html(_table_t, head=head, rows=rows, caption=caption, n_text=n_text, n_plain=len(rows) if n_plain is None else n_plain)
 
-# %% ../nbs/09b_report.ipynb #e404b0a1
+# %% ../nbs/09b_report.ipynb #c5ca06bf
 def _data_uri(
     path:Path # A PNG
 )->tuple: # 'data:...', width, height
@@ -136,35 +167,36 @@ def _data_uri(
         with Image.open(io.BytesIO(raw)) as im: im.convert('RGBA').load()
         white = Image.new('RGBA', im.size, 'white')
         white.alpha_composite(Image.open(io.BytesIO(raw)).convert('RGBA'))
-    except (OSError, SyntaxError, ValueError) as e: raise AdsError(f'{path}: not a whole picture ({e}); delete it and start the run again to draw it anew') from None
+    except (OSError, SyntaxError, ValueError) as e: raise AdsError(f'{path}: not a whole picture ({e}). {_mend}') from None
     white.convert('RGB').save(buf, 'jpeg', quality=88, subsampling=0)
     kind,data = ('jpeg',buf.getvalue()) if len(buf.getvalue()) < len(raw)/2 else ('png',raw)
     return f'data:image/{kind};base64,{base64.b64encode(data).decode()}',*im.size
 
-# %% ../nbs/09b_report.ipynb #94b07900
+# %% ../nbs/09b_report.ipynb #1d924064
 def _pic(
     run,             # What `_read_run` gave
     name:str,        # Figure without '.png'
-    alt:str,         # What it shows, for who can't see it
-    caption:str='',  # Shown below; default: `alt`
+    alt:str,         # What it shows: the caption, and the text for those who can't see it
 )->Markup: # A figure, or nothing if the run has none of that name
     "Take a figure out of `run.figures` and show it"
     path = run.figures.pop(name, None)
     if path is None: return Markup()
     uri,w,h = _data_uri(path)
-    return _html('<figure><img src="{{uri}}" width="{{w}}" height="{{h}}" alt="{{alt}}"><figcaption>{{caption or alt}}</figcaption></figure>',
-        uri=uri, w=w, h=h, alt=alt, caption=caption)
+    return _html('<figure><div{% if w > 600 %} class="wide" tabindex="0"{% endif %}><img src="{{uri}}" width="{{w}}" height="{{h}}" '
+        'alt="{{alt}}"></div><figcaption>{{alt}}</figcaption></figure>', uri=uri, w=w, h=h, alt=alt)
 
+# %% ../nbs/09b_report.ipynb #7e5bd992
 def _taken(
     run,         # What `_read_run` gave
     pattern:str, # Regular expression for whole names; group 1 is the backbone, group 2 (if any) a number
-)->list: # (name, backbone, number), in the order of the backbones, then of the numbers
+)->list: # (name, backbone, number or ''), in the order of the backbones, then of the numbers
     "The figures whose names match"
-    found = [(n, *m.groups()) for n in run.figures if (m := re.fullmatch(pattern, n))]
-    place = lambda b: run.names.index(b) if b in run.names else len(run.names)
-    return sorted(found, key=lambda o: (place(o[1]), o[1], int(o[2]) if len(o) > 2 else 0))
+    found = [(n, m[1], m[2] if m.re.groups > 1 else '') for n in run.figures if (m := re.fullmatch(pattern, n))]
+    names = [n.replace('/', '_') for n in run.names]
+    place = lambda b: names.index(b) if b in names else len(names)
+    return sorted(found, key=lambda o: (place(o[1]), o[1], int(o[2] or 0)))
 
-# %% ../nbs/09b_report.ipynb #e7a2e7d5
+# %% ../nbs/09b_report.ipynb #07b8c0d9
 def _versus(
     low:float,  # Lower end of an interval
     high:float, # Upper end
@@ -174,22 +206,7 @@ def _versus(
     if not np.isfinite([low, high, base]).all(): return 'unknown'
     return 'above' if low > base else 'below' if high < base else 'open'
 
-# %% ../nbs/09b_report.ipynb #c2673468
-def _and(
-    items # Texts
-)->str: # 'a, b and c'
-    "A list in a sentence"
-    *head,last = items
-    return f"{', '.join(head)} and {last}" if head else last
-
-def _row_name(
-    r,       # A row of results
-    results, # All of them
-)->str: # The backbone, with its weights where that alone is not clear
-    "What a row is called in a sentence"
-    return f'{r.backbone} ({r.weights} weights)' if (results.backbone==r.backbone).sum() > 1 else r.backbone
-
-# %% ../nbs/09b_report.ipynb #393a117d
+# %% ../nbs/09b_report.ipynb #13d16575
 def _best_baseline(
     r,         # A row of results
     score:str, # 'macro_f1' or 'mean_ap'
@@ -199,22 +216,28 @@ def _best_baseline(
     every,most = r.all_labels_macro_f1,r.most_frequent_macro_f1
     return (most,'always predicting the most frequent labels') if most > every else (every,'predicting every label for every ad')
 
+# %% ../nbs/09b_report.ipynb #79bcc6cd
+_verdicts = {'above': ('lies above {b} with its whole interval', 'lie above {b} with their whole intervals'),
+             'open': ("can't be told apart from {b}, which lies within its interval",
+                      "can't be told apart from {b}, which lies within their intervals"),
+             'below': ('lies below {b} with its whole interval', 'lie below {b} with their whole intervals'),
+             'unknown': ("has no interval, so it can't be compared with {b}", "have no intervals, so they can't be compared with {b}")}
+
 def _say_baseline(
     results:pd.DataFrame, # Table of results
     score:str,            # 'macro_f1' or 'mean_ap'
     name:str,             # What the score is called
 )->list: # Sentences
     "Which backbones lie above their baseline, by their intervals"
-    said = {'above': 'above {b}: the whole interval lies above it', 'open': "not told apart from {b}: the interval reaches it",
-            'below': 'below {b}: the whole interval lies below it', 'unknown': 'without an interval, so nothing can be said about {b}'}
-    res = []
-    for verdict,text in said.items():
-        for base,g in results.groupby(results.apply(lambda r: _best_baseline(r, score), axis=1), sort=False):
-            who = [f'{_row_name(r, results)} {_ci(r, score)}' for _,r in g.iterrows() if _versus(r[f'{score}_low'], r[f'{score}_high'], base[0])==verdict]
-            if who: res.append(f"{name}: {_and(who)} {'is' if len(who)==1 else 'are each'} {text.format(b=f'{base[1]} ({_num(base[0])})')}.")
+    res,bases = [],results.apply(lambda r: _best_baseline(r, score), axis=1)
+    for verdict,text in _verdicts.items():
+        for (v,base),g in results.groupby(bases, sort=False):
+            g = g[[_versus(lo, hi, v)==verdict for lo,hi in zip(g[f'{score}_low'], g[f'{score}_high'])]]
+            who = [f'{r.backbone} {_ci(r, score)}' for _,r in g.iterrows()]
+            if who: res.append(f"{name}: {_and(who)} {text[len(who) > 1].format(b=f'{base} ({_num(v)})')}.")
     return res
 
-# %% ../nbs/09b_report.ipynb #2ff2c47e
+# %% ../nbs/09b_report.ipynb #14c09d09
 def _say_best(
     results:pd.DataFrame, # Table of results
     score:str,            # 'macro_f1' or 'mean_ap'
@@ -225,14 +248,14 @@ def _say_best(
     if len(d) < 2: return []
     top,rest = d.iloc[0],d.iloc[1:]
     apart = rest[f'{score}_high'] < top[f'{score}_low']
-    res = f'Highest {name}: {_row_name(top, results)}, {_ci(top, score)}.'
-    near,far = ([_row_name(r, results) for _,r in rest[m].iterrows()] for m in (~apart, apart))
-    if near: res += f" The interval of {_and(near)} overlaps with it, so this run alone does not show which is better." if len(near)==1 else \
-        f' The intervals of {_and(near)} overlap with it, so this run alone does not show which of them is best.'
+    res = f'Highest {name}: {top.backbone}, {_ci(top, score)}.'
+    near,far = (list(rest.backbone[m]) for m in (~apart, apart))
+    if len(near)==1: res += f' The interval of {near[0]} overlaps with it, so this run alone does not show which is better.'
+    if len(near) > 1: res += f' The intervals of {_and(near)} overlap with it, so this run alone does not show which of them is best.'
     if far: res += f" The interval{'s' if len(far) > 1 else ''} of {_and(far)} {'lie' if len(far) > 1 else 'lies'} wholly below it."
     return [res]
 
-# %% ../nbs/09b_report.ipynb #9607ef22
+# %% ../nbs/09b_report.ipynb #1e0e0ab0
 _few = 20 # test ads below which an F1 is called shaky
 
 def _baseline_f1(
@@ -242,35 +265,38 @@ def _baseline_f1(
     p = d.test_positives / d[['tp','fp','fn','tn']].sum(axis=1).replace(0, np.nan)
     return (2*p/(1+p)).where(d.test_positives > 0)
 
+# %% ../nbs/09b_report.ipynb #bbdec6eb
 def _say_labels(
     per_label:pd.DataFrame, # Per-label table
     names,                  # Backbones in order
 )->list: # Sentences
     "How many labels lie above their own baseline, how many are too rare to say much, how many can't be scored"
     res,d = [],per_label.assign(base=_baseline_f1(per_label))
-    for name in names:
-        g = d[(d.backbone==name) & d.base.notna()]
-        if len(g): res.append(f'{name}: the F1 of {int((g.f1 > g.base).sum())} of {len(g)} labels lies above that of predicting the label for every ad. '
-            'This counts points; single labels have no intervals here.')
+    above = [f'{int((g.f1 > g.base).sum())} of {len(g)} for {n}' for n in names if len(g := d[(d.backbone==n) & d.base.notna()])]
+    if above: res.append(f'Labels whose F1 is higher than that of predicting them for every ad: {_and(above)}. '
+        'This counts points; single labels have no intervals here.')
     n = d.drop_duplicates('label').test_positives
     rare,none = int(((n > 0) & (n < _few)).sum()),int((n==0).sum())
-    if rare: res.append(f"{rare} of {len(n)} labels {'has' if rare==1 else 'have'} fewer than {_few} test ads; one ad more or less can change their F1 a lot.")
-    if none: res.append(f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test ad at all, so {'its' if none==1 else 'their'} F1 is not defined.")
+    if rare: res.append(f"{rare} of {len(n)} labels {'has' if rare==1 else 'have'} fewer than {_few} test ads; "
+        'one ad more or less can change their F1 a lot.')
+    if none: res.append(f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test ad at all, so no F1.")
     return res
 
-# %% ../nbs/09b_report.ipynb #130bb5c0
+# %% ../nbs/09b_report.ipynb #0b85983f
 def _say_limits(
     run # What `_read_run` gave
 )->list: # Sentences
     "What the intervals leave out, and which rows are not what they seem"
     level = run.config.get('interval_level')
-    res = [f"The intervals{f' ({level:.0%})' if isinstance(level, float) else ''} come from drawing the test ads again and again. They tell how far a score "
-           'depends on which ads were tested. They leave out what another split or another seed would change.']
-    random = [_row_name(r, run.results) for _,r in run.results.iterrows() if str(r.weights).lower().startswith('random')]
-    if random: res.append(f"{_and(random)} ran with random weights. Such a row shows that everything works, and nothing about what the backbone can do.")
+    level = f' ({level:.0%})' if isinstance(level, float) else ''
+    res = [f'The intervals{level} come from drawing the test ads again and again. They tell how far a score depends on which ads '
+           'were tested. They leave out what another split or another seed would change.']
+    random = list(run.results.backbone[run.results.weights.str.lower().str.startswith('random')])
+    if random: res.append(f'{_and(random)} ran with random weights. Such a row shows that everything works, and nothing about what the '
+        'backbone can do.')
     return res
 
-# %% ../nbs/09b_report.ipynb #494e28b8
+# %% ../nbs/09b_report.ipynb #2d33f6be
 def _plain(
     v # Anything that JSON holds
 )->str: # Text
@@ -281,6 +307,7 @@ def _plain(
     if isinstance(v, bool): return 'yes' if v else 'no'
     return f'{v:,}' if isinstance(v, int) and abs(v) > 9999 else str(v)
 
+# %% ../nbs/09b_report.ipynb #fabd3371
 def _facts(
     pairs # (name, value)
 )->Markup: # A description list; pairs without a value are left out
@@ -288,7 +315,7 @@ def _facts(
     pairs = [(k, _plain(v)) for k,v in pairs if v is not None]
     return _html('<dl>{% for k,v in pairs %}<div><dt>{{k}}</dt><dd>{{v}}</dd></div>{% endfor %}</dl>', pairs=pairs) if pairs else Markup()
 
-# %% ../nbs/09b_report.ipynb #ef33cefe
+# %% ../nbs/09b_report.ipynb #41a73133
 def _about(
     run # What `_read_run` gave
 )->Markup:
@@ -298,24 +325,27 @@ def _about(
     join = lambda *parts: ', '.join(p for p in parts if p) or None
     facts = [('Data', c.get('data')), ('Images and labels', join(n('n_images', 'images'), n('n_labels', 'labels'))),
         ('Split', join(n('n_train', 'to train'), n('n_valid', 'to choose epoch and thresholds'), n('n_test', 'to test'))),
-        ('Left out', join(n('n_skipped', 'unreadable'), n('n_absent', 'annotated but not on disk'))), ('Recipe', c.get('recipe')), ('Seed', c.get('seed')),
+        ('Left out', join(n('n_skipped', 'unreadable'), n('n_absent', 'annotated but not on disk'))),
+        ('Recipe', c.get('recipe')), ('Seed', c.get('seed')),
         ('Backbones', '; '.join(f'{b}, {w} weights' for b,w in zip(r.backbone, r.weights))),
         ('Device', ', '.join(r.device.unique()) if 'device' in r else None)]
     return _facts(facts) + _pic(run, 'label_distribution', 'How many images carry each label, by split.')
 
-# %% ../nbs/09b_report.ipynb #a99952ad
+# %% ../nbs/09b_report.ipynb #9dc4bbcd
 def _baseline_rows(
     results:pd.DataFrame # Table of results
 )->list: # Rows for the table of quality
     "The baselines, each once; with the backbones it belongs to if there are several"
     res = []
-    for name,col in [('every label', 'all_labels_macro_f1'), ('most frequent labels', 'most_frequent_macro_f1'), ('chance', 'chance_mean_ap')]:
+    cols = {'every label': 'all_labels_macro_f1', 'most frequent labels': 'most_frequent_macro_f1', 'chance': 'chance_mean_ap'}
+    for name,col in cols.items():
         groups = results.groupby(results[col].round(6), sort=False)
         for v,g in groups:
             who = f"{name} ({_and(g.backbone.unique())})" if len(groups) > 1 else name
             res.append([f'baseline: {who}', '', *(['', '', _num(v)] if col=='chance_mean_ap' else [_num(v), '', ''])])
     return res
 
+# %% ../nbs/09b_report.ipynb #56350610
 def _quality(
     results:pd.DataFrame # Table of results
 )->Markup:
@@ -324,28 +354,29 @@ def _quality(
     return _table(['backbone', 'weights', 'macro-F1 (interval)', 'micro-F1', 'mAP (interval)'], rows + _baseline_rows(results),
         'Scores on the test split, and what needs no model', n_text=2, n_plain=len(rows))
 
-# %% ../nbs/09b_report.ipynb #ad21a2b2
+# %% ../nbs/09b_report.ipynb #2b8c3c48
+_costs = {'image_size': ('image size', 0), 'params_m': ('parameters (M)', 1), 'gflops': ('GFLOPs', 2), 'epochs': ('epochs', 0),
+    'best_loss_epoch': ('epoch of lowest loss', 0), 'best_f1_epoch': ('epoch of highest F1', 0),
+    'feature_seconds': ('features', _time), 'head_seconds': ('training the head', _time), 'total_seconds': ('in all', _time)}
+
 def _cost(
     results:pd.DataFrame # Table of results
 )->Markup:
     "Size of each backbone and the time it took; nothing if the table has no such columns"
-    cols = {'image_size': ('image size', lambda v: _num(v, 0)), 'params_m': ('parameters (M)', lambda v: _num(v, 1)), 'gflops': ('GFLOPs', lambda v: _num(v, 2)),
-        'epochs': ('epochs', lambda v: _num(v, 0)), 'best_loss_epoch': ('epoch of lowest loss', lambda v: _num(v, 0)),
-        'best_f1_epoch': ('epoch of highest F1', lambda v: _num(v, 0)), 'feature_seconds': ('features', _time), 'head_seconds': ('training the head', _time),
-        'total_seconds': ('in all', _time)}
-    cols = {k: v for k,v in cols.items() if k in results}
+    cols = {k: v for k,v in _costs.items() if k in results}
     if not cols: return Markup()
-    rows = [[_row_name(r, results), *(f(r[k]) for k,(_,f) in cols.items())] for _,r in results.iterrows()]
+    rows = [[r.backbone, *(f(r[k]) if callable(f) else _num(r[k], f) for k,(_,f) in cols.items())] for _,r in results.iterrows()]
     return _table(['backbone', *(h for h,_ in cols.values())], rows, 'Size, epochs and time')
 
-# %% ../nbs/09b_report.ipynb #f4cee149
+# %% ../nbs/09b_report.ipynb #a16d6120
 def _comparison(
     run # What `_read_run` gave
 )->Markup:
     "The tables of scores and cost and the figure of both scores"
-    return _quality(run.results) + _pic(run, 'results', 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers stand in the table above.') \
-        + _cost(run.results)
+    alt = 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers stand in the table above.'
+    return _quality(run.results) + _pic(run, 'results', alt) + _cost(run.results)
 
+# %% ../nbs/09b_report.ipynb #c0aca6ce
 def _reading(
     run # What `_read_run` gave
 )->Markup:
@@ -353,9 +384,10 @@ def _reading(
     scores = [('macro_f1', 'Macro-F1'), ('mean_ap', 'mAP')]
     said = [s for score,name in scores for s in _say_baseline(run.results, score, name)]
     said += [s for score,name in scores for s in _say_best(run.results, score, 'mAP' if name=='mAP' else 'macro-F1')]
-    return _html('<ul>{% for s in said %}<li>{{s}}</li>{% endfor %}</ul>', said=said + _say_limits(run) + _say_labels(run.per_label, run.names))
+    said += _say_limits(run) + _say_labels(run.per_label, run.names)
+    return _html('<ul>{% for s in said %}<li>{{s}}</li>{% endfor %}</ul>', said=said)
 
-# %% ../nbs/09b_report.ipynb #9380b2ec
+# %% ../nbs/09b_report.ipynb #5326f9a9
 def _label_table(
     run # What `_read_run` gave
 )->Markup:
@@ -364,36 +396,44 @@ def _label_table(
     f1 = d.pivot(index='label', columns='backbone', values='f1')
     first = d.drop_duplicates('label').assign(base=lambda o: _baseline_f1(o)).sort_values('test_positives', ascending=False, kind='stable')
     names = [n for n in run.names if n in f1]
-    rows = [[r.label, _num(r.train_positives, 0), _num(r.test_positives, 0), _num(r.base), *(_num(f1.loc[r.label, n]) for n in names)] for _,r in first.iterrows()]
-    return _table(['label', 'training ads', 'test ads', 'F1 of predicting it for every ad', *names], rows, 'F1 of each label on the test split')
+    rows = [[r.label, _num(r.train_positives, 0), _num(r.test_positives, 0), _num(r.base), *(_num(f1.loc[r.label, n]) for n in names)]
+            for _,r in first.iterrows()]
+    head = ['label', 'training ads', 'test ads', 'F1 of predicting it for every ad', *names]
+    return _table(head, rows, 'F1 of each label on the test split')
 
+# %% ../nbs/09b_report.ipynb #fde868da
 def _label_details(
     d:pd.DataFrame, # Per-label table of one backbone
     name:str,       # The backbone
 )->Markup:
     "All numbers of one backbone, folded"
     d = d.sort_values('test_positives', ascending=False, kind='stable')
-    rows = [[r.label, _num(r.threshold), _num(r.precision), _num(r.recall), _num(r.f1), _num(r.ap), *(_num(r[c], 0) for c in ('tp','fp','fn','tn'))] for _,r in d.iterrows()]
-    head = ['label', 'threshold', 'precision', 'recall', 'F1', 'AP', 'hits', 'false alarms', 'misses', 'correct rejections']
-    return _html('<details><summary>All numbers of {{name}}</summary>{{table}}</details>', name=name, table=_table(head, rows, f'{name}, label by label'))
+    cols = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP', 'tp': 'hits',
+        'fp': 'false alarms', 'fn': 'misses', 'tn': 'correct rejections'}
+    rows = [[r.label, *(_num(r[c], 0 if c in ('tp','fp','fn','tn') else 3) for c in cols)] for _,r in d.iterrows()]
+    table = _table(['label', *cols.values()], rows, f'{name}, label by label')
+    return _html('<details><summary>All numbers of {{name}}</summary>{{table}}</details>', name=name, table=table)
 
-# %% ../nbs/09b_report.ipynb #1d219696
+# %% ../nbs/09b_report.ipynb #69a9f533
 def _labels(
     run # What `_read_run` gave
 )->Markup:
     "Tables and figures label by label"
-    out = _label_table(run) + _pic(run, 'per_label_f1', 'F1 of each label and backbone; a bar is the F1 of predicting the label for every ad.')
+    out = _label_table(run)
+    out += _pic(run, 'per_label_f1', 'F1 of each label and backbone; a bar is the F1 of predicting the label for every ad.')
     for n in run.names:
-        if (run.per_label.backbone==n).any(): out += _label_details(run.per_label[run.per_label.backbone==n], n)
+        d = run.per_label[run.per_label.backbone==n]
+        if len(d): out += _label_details(d, n)
     return out
 
-# %% ../nbs/09b_report.ipynb #46201f5a
+# %% ../nbs/09b_report.ipynb #41c63704
 def _set(
     s # '|'-joined labels
 )->frozenset: # Labels
     "Labels of one ad"
     return frozenset(t for t in s.split('|') if t)
 
+# %% ../nbs/09b_report.ipynb #5a0027d7
 def _predictions(
     run # What `_read_run` gave
 )->Markup:
@@ -402,47 +442,64 @@ def _predictions(
     where = 'test split' if (d.split=='test').any() else f"split {_and(d.split.unique())}"
     if where=='test split': d = d[d.split=='test']
     d = d.assign(t=d.truth.map(_set), p=d.predicted.map(_set))
-    rows = [[n, _num(len(g), 0), _num(g.t.map(len).mean(), 2), _num(g.p.map(len).mean(), 2), _num((g.p.map(len)==0).sum(), 0), _num((g.t==g.p).mean())]
+    d = d.assign(n_t=d.t.map(len), n_p=d.p.map(len), right=d.t==d.p)
+    head = ['backbone', 'ads', 'labels an ad', 'predicted an ad', 'ads without a prediction', 'share of ads with all labels right']
+    rows = [[n, _num(len(g), 0), _num(g.n_t.mean(), 2), _num(g.n_p.mean(), 2), _num((g.n_p==0).sum(), 0), _num(g.right.mean())]
             for n in run.names if len(g := d[d.backbone==n])]
     some = d[d.backbone==d.backbone.iloc[0]].head(8)
     show = lambda s: ', '.join(sorted(s)) or 'none'
-    return _table(['backbone', 'ads', 'labels an ad', 'predicted an ad', 'ads without a prediction', 'share of ads with all labels right'], rows, f'Predictions on the {where}') \
-        + _table(['ad', 'labels', 'predicted'], [[r.file, show(r.t), show(r.p)] for _,r in some.iterrows()], f'The first {len(some)} ads, {some.backbone.iloc[0]}', n_text=3)
+    ads = [[r.file, show(r.t), show(r.p)] for _,r in some.iterrows()]
+    return _table(head, rows, f'Predictions on the {where}') \
+        + _table(['ad', 'labels', 'predicted'], ads, f'The first {len(some)} ads, {some.backbone.iloc[0]}', n_text=3)
 
-# %% ../nbs/09b_report.ipynb #dfbe71aa
+# %% ../nbs/09b_report.ipynb #7c08de4a
+def _pics(
+    run,         # What `_read_run` gave
+    pattern:str, # As in `_taken`
+    alt:str,     # What each shows; `{b}` is the backbone, `{k}` the number
+)->Markup:
+    "All figures whose names match, one below the other"
+    return Markup().join(_pic(run, n, alt.format(b=b, k=k)) for n,b,k in _taken(run, pattern))
+
+# %% ../nbs/09b_report.ipynb #aee4ef9d
 def _training(
     run # What `_read_run` gave
 )->Markup:
     "Curves"
-    return _pic(run, 'curves', 'Loss, macro-F1 and mAP over the epochs for each backbone, with the epochs of lowest validation loss and highest macro-F1 marked.')
+    return _pic(run, 'curves', 'Loss, macro-F1 and mAP over the epochs for each backbone; the epochs of lowest validation loss and highest '
+                'macro-F1 are marked.')
 
 def _confusions(
     run # What `_read_run` gave
 )->Markup:
     "Confusion matrices, one figure a backbone"
-    return Markup().join(_pic(run, n, f'{b}: a 2 x 2 matrix for each label, truth down, prediction across, shaded by the share of the row.') for n,b in _taken(run, 'confusion_(.+)'))
+    return _pics(run, 'confusion_(.+)', '{b}: a 2 x 2 matrix for each label, truth down, prediction across, '
+                 'shaded by the share of the row.')
 
+# %% ../nbs/09b_report.ipynb #0d900526
 def _evidence(
     run # What `_read_run` gave
 )->Markup:
     "Grad-CAM figures, by backbone"
-    return Markup().join(_pic(run, n, f'{b}, ad {k}: where the evidence for a label lies at the first, middle and last layer, with probability and threshold.')
-        for n,b,k in _taken(run, r'gradcam_(.+)_(\d+)'))
+    return _pics(run, r'gradcam_(.+)_(\d+)', '{b}, ad {k}: where the evidence for a label lies at the first, middle and last layer '
+                 '(Grad-CAM), with its probability and threshold.')
 
 def _filters(
     run # What `_read_run` gave
 )->Markup:
     "The smoothing filter, transforms, and the first filters of each backbone"
-    out = _pic(run, 'filter_before_after', 'Ads before and after the bilateral filter, a piece enlarged, and the difference made brighter.')
-    return out + Markup().join(_pic(run, n, f'{b}: the filters of its first convolution, all on one scale.') for n,b in _taken(run, 'first_filters_(.+)'))
+    return _pic(run, 'filter_before_after', 'Ads before and after the filter, a piece enlarged, and the difference made brighter.') \
+        + _pic(run, 'transforms', 'Ads under different transforms, a row each.') \
+        + _pics(run, 'first_filters_(.+)', '{b}: the filters of its first convolution, all on one scale.')
 
+# %% ../nbs/09b_report.ipynb #d2578840
 def _other(
     run # What `_read_run` gave, after all other sections
 )->Markup:
     "Figures that no section knows"
     return Markup().join(_pic(run, n, f'Figure {n}') for n in list(run.figures))
 
-# %% ../nbs/09b_report.ipynb #13db65e3
+# %% ../nbs/09b_report.ipynb #db11bdda
 def _left_out(
     run,       # What `_read_run` gave
     n:int=50,  # Images listed
@@ -451,33 +508,38 @@ def _left_out(
     s = run.skipped
     if s.empty: return _html('<p>No image was left out.</p>')
     why = s.reason.value_counts()
-    text = _html('<p>{{n}} image{{"" if n==1 else "s"}} could not be used{% if more %}; the first {{k}} are listed, all of them stand in <code>skipped.csv</code>{% endif %}.</p>',
-        n=len(s), k=n, more=len(s) > n)
-    reasons = _table(['reason', 'images'], [[r, _num(k, 0)] for r,k in why.head(20).items()], 'Why images were left out') if len(why) < len(s) else Markup()
-    return text + reasons + _table(['file', 'reason'], s[['file','reason']].head(n).to_numpy().tolist(), 'Images left out', n_text=2)
+    text = f"{len(s):,} image{'s' if len(s) > 1 else ''} could not be used."
+    if len(s) > n: text += f' The first {n} are listed; all of them stand in skipped.csv.'
+    out = _html('<p>{{t}}</p>', t=text)
+    if len(why) < len(s): out += _table(['reason', 'images'], [[r, _num(k, 0)] for r,k in why.head(20).items()], 'Why images were left out')
+    return out + _table(['file', 'reason'], s[['file','reason']].head(n).to_numpy().tolist(), 'Images left out', n_text=2)
 
-# %% ../nbs/09b_report.ipynb #551498d8
-_shown = {'data', 'data_note', 'command', 'versions', 'backbones', 'seed', 'recipe', 'n_images', 'n_labels', 'n_train', 'n_valid', 'n_test', 'n_skipped', 'n_absent'}
+# %% ../nbs/09b_report.ipynb #4f37bbbb
+_shown = set('data data_note command versions backbones seed recipe n_images n_labels n_train n_valid n_test n_skipped n_absent'.split())
 
 def _again(
     run # What `_read_run` gave
 )->Markup:
     "How to repeat the run: command, versions, settings, files"
     c = run.config
-    out = _html('<p>The same command with the same versions on the same kind of machine gives the same tables:</p><pre><code>{{c}}</code></pre>', c=c['command']) \
-        if c.get('command') else Markup()
+    out = Markup()
+    if c.get('command'):
+        out = _html('<p>The same command with the same versions on the same kind of machine gives the same scores:</p>'
+                    '<pre><code>{{c}}</code></pre>', c=c['command'])
     versions = c.get('versions') if isinstance(c.get('versions'), dict) else {}
     if versions: out += _table(['package', 'version'], [[k, _plain(v)] for k,v in versions.items()], 'Versions', n_text=2)
     options = c.get('options') if isinstance(c.get('options'), dict) else {'options': c['options']} if c.get('options') else {}
     rest = {**{k: v for k,v in c.items() if k not in _shown | {'options'}}, **options}
     if rest: out += _table(['setting', 'value'], [[k, _plain(v)] for k,v in rest.items()], 'Settings', n_text=2)
-    return out + _html('<p>The tables behind this page lie beside it: {% for n in names %}<code>{{n}}</code>{{ ", " if not loop.last }}{% endfor %}.</p>',
-        names=['config.json', *(f'{n}.csv' for n in _columns)])
+    files = Markup(', ').join(_html('<code>{{n}}</code>', n=n) for n in ['config.json', *(f'{n}.csv' for n in _columns)])
+    return out + _html('<p>The tables behind this page lie beside it: {{files}}.</p>', files=files)
 
-# %% ../nbs/09b_report.ipynb #8a00430d
+# %% ../nbs/09b_report.ipynb #9522362b
 _css = '''
-:root{color-scheme:light dark;--bg:#fff;--fg:#1c1e21;--soft:#5b6169;--line:#d8dce1;--tint:#f3f5f7;--link:#0b5cad;--note:#fff6df;--note-line:#e0a100}
-@media(prefers-color-scheme:dark){:root{--bg:#16181b;--fg:#e6e8ea;--soft:#a3aab2;--line:#3a3f45;--tint:#202327;--link:#7db8f5;--note:#2f2812;--note-line:#c29a2e}}
+:root{color-scheme:light dark;--bg:#fff;--fg:#1c1e21;--soft:#5b6169;--line:#d8dce1;--tint:#f3f5f7;--link:#0b5cad;--note:#fff6df;
+--note-line:#e0a100}
+@media(prefers-color-scheme:dark){:root{--bg:#16181b;--fg:#e6e8ea;--soft:#a3aab2;--line:#3a3f45;--tint:#202327;--link:#7db8f5;
+--note:#2f2812;--note-line:#c29a2e}}
 *{box-sizing:border-box}
 html{font:17px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;-webkit-text-size-adjust:100%;scroll-behavior:smooth}
 body{margin:0;background:var(--bg);color:var(--fg);overflow-wrap:break-word}
@@ -489,22 +551,29 @@ a{color:var(--link)}.note{background:var(--note);border-left:4px solid var(--not
 nav ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.92rem;max-width:none}nav li{margin:0}
 dl{margin:1rem 0}dl div{display:grid;grid-template-columns:11rem 1fr;gap:.3rem 1rem;padding:.3rem 0;border-bottom:1px solid var(--line)}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-.scroll{overflow-x:auto;margin:1.3rem 0}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;line-height:1.35}
+.scroll{overflow-x:auto;margin:1.3rem 0}
+table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;line-height:1.35}
 caption{text-align:left;color:var(--soft);padding-bottom:.4rem}
 th,td{padding:.38rem .8rem .38rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);font-weight:400}
 thead th{color:var(--soft);vertical-align:bottom;border-bottom:2px solid var(--line)}.n{text-align:right;padding:.38rem .5rem}
-td.n{white-space:nowrap}th[scope=row]{position:sticky;left:0;background:var(--bg);max-width:16rem;overflow-wrap:anywhere}.base>*{color:var(--soft);font-style:italic}
-figure{margin:1.6rem 0}img{display:block;max-width:100%;height:auto;background:#fff;border-radius:4px}
+td.n{white-space:nowrap}th[scope=row]{position:sticky;left:0;background:var(--bg);min-width:10.2rem;max-width:16rem;
+overflow-wrap:anywhere}.base>*{color:var(--soft);font-style:italic}
+figure{margin:1.6rem 0}img{display:block;max-width:min(100%,54rem);height:auto;background:#fff;border-radius:4px}
 figcaption{color:var(--soft);font-size:.88rem;margin-top:.4rem;max-width:44rem}
-pre{background:var(--tint);padding:.8rem 1rem;overflow-x:auto;font-size:.85rem}details{margin:.6rem 0}summary{cursor:pointer;color:var(--link)}
+pre{background:var(--tint);padding:.8rem 1rem;overflow-x:auto;font-size:.85rem}details{margin:.6rem 0}
+summary{cursor:pointer;color:var(--link)}
 footer{color:var(--soft);font-size:.85rem;margin:3rem auto 2rem}
-@media(max-width:40rem){html{font-size:16px}h1{font-size:1.5rem}dl div{grid-template-columns:1fr;gap:0}th[scope=row]{max-width:9rem}}
-@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--tint:#f3f3f3;--link:#000;--note:#fff}html{font-size:10.5pt}nav{display:none}h2{break-after:avoid}
-header,main,footer{max-width:none;padding:0}figure,tr{break-inside:avoid}img{max-height:23cm;width:auto}.scroll{overflow:visible}table{font-size:.78rem}
-th[scope=row]{position:static}details::details-content{content-visibility:visible;block-size:auto}pre{white-space:pre-wrap}@page{margin:1.6cm}}
+@media(max-width:40rem){html{font-size:16px}h1{font-size:1.5rem}dl div{grid-template-columns:1fr;gap:0}th[scope=row]{max-width:10.2rem}
+.wide{overflow-x:auto}.wide img{max-width:none;width:38rem}}
+@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--tint:#f3f3f3;--link:#000;--note:#fff}html{font-size:10.5pt}
+nav{display:none}h2{break-after:avoid}
+header,main,footer{max-width:none;padding:0}figure,tr{break-inside:avoid}img{max-height:20cm;width:auto}.scroll{overflow:visible}
+table{font-size:.78rem}
+th[scope=row]{position:static}details::details-content{content-visibility:visible;block-size:auto}pre{white-space:pre-wrap}
+@page{margin:1.6cm}}
 '''
 
-# %% ../nbs/09b_report.ipynb #34c9ee89
+# %% ../nbs/09b_report.ipynb #39da255f
 _page_t = '''<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -534,7 +603,7 @@ _page_t = '''<!DOCTYPE html>
 </html>
 '''
 
-# %% ../nbs/09b_report.ipynb #12443082
+# %% ../nbs/09b_report.ipynb #2eb09011
 def _lead(
     results:pd.DataFrame # Table of results
 )->str: # A sentence or two
@@ -543,15 +612,16 @@ def _lead(
     if d.empty: return 'No backbone of this run has a macro-F1.'
     r = d.loc[d.macro_f1.idxmax()]
     base,name = _best_baseline(r, 'macro_f1')
-    means = {'above': 'its whole interval lies above', 'below': 'its whole interval lies below', 'open': 'its interval does not tell it apart from',
-             'unknown': 'without an interval it cannot be compared with'}[_versus(r.macro_f1_low, r.macro_f1_high, base)]
-    return f"{'The' if len(d)==1 else 'The highest'} macro-F1 on the test split is {_ci(r, 'macro_f1')}, by {_row_name(r, results)}; {means} {name} ({_num(base)})."
+    means = {'above': 'its whole interval lies above', 'below': 'its whole interval lies below',
+             'open': 'its interval does not tell it apart from', 'unknown': 'without an interval it cannot be compared with'}
+    what = f"{'The' if len(d)==1 else 'The highest'} macro-F1 on the test split is {_ci(r, 'macro_f1')}, by {r.backbone}"
+    return f'{what}; {means[_versus(r.macro_f1_low, r.macro_f1_high, base)]} {name} ({_num(base)}).'
 
-# %% ../nbs/09b_report.ipynb #735ab8c4
-_sections = [('about', 'What was run', _about), ('comparison', 'Comparison', _comparison), ('reading', 'How to read it', _reading), ('labels', 'Label by label', _labels),
-    ('training', 'Training', _training), ('confusions', 'Right and wrong', _confusions), ('predictions', 'Predictions', _predictions),
-    ('evidence', 'Where the evidence lies', _evidence), ('filters', 'Filters', _filters), ('other', 'More figures', _other),
-    ('left-out', 'Images left out', _left_out), ('again', 'How to repeat the run', _again)]
+# %% ../nbs/09b_report.ipynb #72a7fae7
+_sections = [('about', 'What was run', _about), ('comparison', 'Comparison', _comparison), ('reading', 'How to read it', _reading),
+    ('labels', 'Label by label', _labels), ('training', 'Training', _training), ('confusions', 'Right and wrong', _confusions),
+    ('predictions', 'Predictions', _predictions), ('evidence', 'Where the evidence lies', _evidence), ('filters', 'Filters', _filters),
+    ('other', 'More figures', _other), ('left-out', 'Images left out', _left_out), ('again', 'How to repeat the run', _again)]
 
 def write_report(
     folder # Folder of a finished run
@@ -559,7 +629,8 @@ def write_report(
     "Write a run's report: one HTML file that needs no network; raises an `AdsError` that names the file that is missing or broken"
     run = _read_run(folder)
     sections = [(i, name, body) for i,name,f in _sections if (body := f(run))]
-    page = _html(_page_t, title=f'Ad sentiment study: {run.folder.resolve().name}', css=Markup(_css), note=run.config.get('data_note'), lead=_lead(run.results), sections=sections)
+    title = f'Ad sentiment study: {run.folder.resolve().name}'
+    page = _html(_page_t, title=title, css=Markup(_css), note=run.config.get('data_note'), lead=_lead(run.results), sections=sections)
     path = run.folder/'report.html'
     with atomic_write(path) as p: p.write_text(page, encoding='utf-8')
     return path
