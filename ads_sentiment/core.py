@@ -7,8 +7,11 @@ __all__ = ['AdsError', 'choose', 'set_seed', 'default_device', 'mixed_precision'
            'read_json', 'cache_dir', 'digest', 'show_bars', 'progress', 'stage']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
-import contextlib,hashlib,json,os,random,sys,time
+import contextlib,hashlib,json,os,random,sys,time,warnings
 from pathlib import Path
+
+# %% ../nbs/00_core.ipynb #6e79399a
+warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)
 
 # %% ../nbs/00_core.ipynb #ea23714d
 class AdsError(ValueError):

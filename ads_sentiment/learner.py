@@ -246,6 +246,14 @@ def _only_head(learn, dls):
         learn.opt = None # a new optimizer the next time, for all of the model
 
 # %% ../nbs/07_learner.ipynb #857b55f2
+@contextmanager
+def _one_thread():
+    "Inside, torch computes on one thread: a head is so small that sharing its work costs more than it saves"
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(n)
+
 class _EpochBar(Callback):
     "One bar over all epochs"
     def before_fit(self): self.bar = progress(range(self.n_epoch), comment='epochs of the head')
@@ -263,7 +271,7 @@ def fit_head(
     "Train the head by the recipe on features that are computed once; the images come without augmentation"
     if any(type(f).__name__=='Augment' for f in self.dls.train.after_item.fs):
         print('fit_head: the training images are augmented, which features computed once leave out; fit_recipe trains on augmented images')
-    with _only_head(self, feature_dls(self, folder)):
+    with _only_head(self, feature_dls(self, folder)), _one_thread():
         if verbose: self.fit_recipe(epochs, cbs)
         else:
             with self.no_bar(), self.no_logging(): self.fit_recipe(epochs, [_EpochBar(), *(cbs or [])])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['write_report']
 
-# %% ../nbs/09b_report.ipynb #e1083cfd
+# %% ../nbs/09b_report.ipynb #bfb898ef
 import base64,csv,io,re
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 from .core import AdsError, atomic_write, read_json
 
-# %% ../nbs/09b_report.ipynb #227aba14
+# %% ../nbs/09b_report.ipynb #4b79384a
 _columns = { # table -> (text columns, number columns) that the page can't do without
     'results': ('backbone weights', 'macro_f1 macro_f1_low macro_f1_high micro_f1 mean_ap mean_ap_low mean_ap_high '
                 'all_labels_macro_f1 most_frequent_macro_f1 chance_mean_ap'),
@@ -26,7 +26,7 @@ _columns = { # table -> (text columns, number columns) that the page can't do wi
 # of results, shown if they are there
 _more = 'epochs best_loss_epoch best_f1_epoch image_size params_m gflops feature_seconds head_seconds total_seconds'.split()
 
-# %% ../nbs/09b_report.ipynb #fd517e66
+# %% ../nbs/09b_report.ipynb #a654c236
 def _numbers(
     s:pd.Series, # Texts
     path,        # File they come from, for the message
@@ -37,7 +37,7 @@ def _numbers(
     if bad.any(): raise AdsError(f'{path}, row {bad.idxmax()+1}: column {s.name} has {s[bad.idxmax()]!r}; expected a number')
     return v.astype(float)
 
-# %% ../nbs/09b_report.ipynb #6e735966
+# %% ../nbs/09b_report.ipynb #d00a022c
 _mend = 'Delete it and start the run again to make it anew'
 
 def _read_rows(
@@ -56,7 +56,7 @@ def _read_rows(
             raise AdsError(f'{path}, line {i}: {len(row)} fields under a head of {len(head)}; the file is damaged. {_mend}')
     return pd.DataFrame([row for _,row in rest], columns=head, dtype=object)
 
-# %% ../nbs/09b_report.ipynb #0aac5bec
+# %% ../nbs/09b_report.ipynb #b2642d34
 def _read_table(
     folder:Path, # Folder of a run
     name:str,    # Table without '.csv'
@@ -72,7 +72,7 @@ def _read_table(
     more = [c for c in _more if c in df.columns] if name=='results' else []
     return df.assign(**{c: _numbers(df[c], path) for c in numbers+more})
 
-# %% ../nbs/09b_report.ipynb #14c97a33
+# %% ../nbs/09b_report.ipynb #73e036fe
 def _and(
     items # Texts
 )->str: # 'a, b and c'
@@ -80,7 +80,7 @@ def _and(
     *head,last = items
     return f"{', '.join(head)} and {last}" if head else last
 
-# %% ../nbs/09b_report.ipynb #7dc1da5b
+# %% ../nbs/09b_report.ipynb #963accf8
 def _read_run(
     folder # Folder of a finished run
 )->SimpleNamespace: # `folder`, `config`, a DataFrame a table, `figures` (name without '.png' -> path), `names` (backbones in order)
@@ -98,7 +98,7 @@ def _read_run(
             raise AdsError(f'{folder/name}.csv, row {twice.idxmax()+1}: the same {_and(key)} for a second time; expected one row each')
     return run
 
-# %% ../nbs/09b_report.ipynb #0baea2a0
+# %% ../nbs/09b_report.ipynb #39d9f74d
 _env = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 def _html(
@@ -108,7 +108,7 @@ def _html(
     "Fill a template; every value that is no `Markup` is escaped"
     return Markup(_env.from_string(template).render(**kwargs))
 
-# %% ../nbs/09b_report.ipynb #57656b20
+# %% ../nbs/09b_report.ipynb #16020a79
 def _num(
     v,      # A number or `None`
     d:int=3 # Digits after the point
@@ -116,7 +116,7 @@ def _num(
     "A number as text"
     return '–' if v is None or not np.isfinite(v) else f'{v:,.{d}f}'
 
-# %% ../nbs/09b_report.ipynb #a5a68d3d
+# %% ../nbs/09b_report.ipynb #bd7f164f
 def _ci(
     r,         # A row of results
     score:str, # 'macro_f1' or 'mean_ap'
@@ -124,7 +124,7 @@ def _ci(
     "A score with its interval"
     return f'{_num(r[score])} ({_num(r[score+"_low"])} to {_num(r[score+"_high"])})'
 
-# %% ../nbs/09b_report.ipynb #cd0c273d
+# %% ../nbs/09b_report.ipynb #183413f3
 def _time(
     s # Seconds
 )->str: # '2.5 s', '77 s', '2 m 05 s' or '1 h 02 m'
@@ -134,7 +134,7 @@ def _time(
     m = round(s/60)
     return f'{round(s)//60} m {round(s)%60:02d} s' if s < 3600 else f'{m//60} h {m%60:02d} m'
 
-# %% ../nbs/09b_report.ipynb #9eec8c66
+# %% ../nbs/09b_report.ipynb #7470df61
 _table_t = '''<div class="scroll" role="region" tabindex="0" aria-label="{{caption}}"><table>
 <caption>{{caption}}</caption>
 <thead><tr>{% for h in head %}<th scope="col"{% if loop.index > n_text %} class="n"{% endif %}>{{h}}</th>{% endfor %}</tr></thead>
@@ -157,7 +157,7 @@ def _table(
     rows = list(rows)
     return _html(_table_t, head=head, rows=rows, caption=caption, n_text=n_text, n_plain=len(rows) if n_plain is None else n_plain)
 
-# %% ../nbs/09b_report.ipynb #c5ca06bf
+# %% ../nbs/09b_report.ipynb #593096b9
 def _data_uri(
     path:Path # A PNG
 )->tuple: # 'data:...', width, height
@@ -172,7 +172,7 @@ def _data_uri(
     kind,data = ('jpeg',buf.getvalue()) if len(buf.getvalue()) < len(raw)/2 else ('png',raw)
     return f'data:image/{kind};base64,{base64.b64encode(data).decode()}',*im.size
 
-# %% ../nbs/09b_report.ipynb #1d924064
+# %% ../nbs/09b_report.ipynb #02e911ff
 def _pic(
     run,             # What `_read_run` gave
     name:str,        # Figure without '.png'
@@ -185,7 +185,7 @@ def _pic(
     return _html('<figure><div{% if w > 600 %} class="wide" tabindex="0"{% endif %}><img src="{{uri}}" width="{{w}}" height="{{h}}" '
         'alt="{{alt}}"></div><figcaption>{{alt}}</figcaption></figure>', uri=uri, w=w, h=h, alt=alt)
 
-# %% ../nbs/09b_report.ipynb #7e5bd992
+# %% ../nbs/09b_report.ipynb #5b2439c0
 def _taken(
     run,         # What `_read_run` gave
     pattern:str, # Regular expression for whole names; group 1 is the backbone, group 2 (if any) a number
@@ -196,7 +196,7 @@ def _taken(
     place = lambda b: names.index(b) if b in names else len(names)
     return sorted(found, key=lambda o: (place(o[1]), o[1], int(o[2] or 0)))
 
-# %% ../nbs/09b_report.ipynb #07b8c0d9
+# %% ../nbs/09b_report.ipynb #e0dd84de
 def _versus(
     low:float,  # Lower end of an interval
     high:float, # Upper end
@@ -206,7 +206,7 @@ def _versus(
     if not np.isfinite([low, high, base]).all(): return 'unknown'
     return 'above' if low > base else 'below' if high < base else 'open'
 
-# %% ../nbs/09b_report.ipynb #13d16575
+# %% ../nbs/09b_report.ipynb #c1fa3063
 def _best_baseline(
     r,         # A row of results
     score:str, # 'macro_f1' or 'mean_ap'
@@ -216,12 +216,12 @@ def _best_baseline(
     every,most = r.all_labels_macro_f1,r.most_frequent_macro_f1
     return (most,'always predicting the most frequent labels') if most > every else (every,'predicting every label for every ad')
 
-# %% ../nbs/09b_report.ipynb #79bcc6cd
+# %% ../nbs/09b_report.ipynb #c45cf931
 _verdicts = {'above': ('lies above {b} with its whole interval', 'lie above {b} with their whole intervals'),
              'open': ("can't be told apart from {b}, which lies within its interval",
                       "can't be told apart from {b}, which lies within their intervals"),
              'below': ('lies below {b} with its whole interval', 'lie below {b} with their whole intervals'),
-             'unknown': ("has no interval, so it can't be compared with {b}", "have no intervals, so they can't be compared with {b}")}
+             'unknown': ("can't be compared with {b}: a number is missing",)*2}
 
 def _say_baseline(
     results:pd.DataFrame, # Table of results
@@ -237,7 +237,7 @@ def _say_baseline(
             if who: res.append(f"{name}: {_and(who)} {text[len(who) > 1].format(b=f'{base} ({_num(v)})')}.")
     return res
 
-# %% ../nbs/09b_report.ipynb #14c09d09
+# %% ../nbs/09b_report.ipynb #ef3a9624
 def _say_best(
     results:pd.DataFrame, # Table of results
     score:str,            # 'macro_f1' or 'mean_ap'
@@ -255,7 +255,7 @@ def _say_best(
     if far: res += f" The interval{'s' if len(far) > 1 else ''} of {_and(far)} {'lie' if len(far) > 1 else 'lies'} wholly below it."
     return [res]
 
-# %% ../nbs/09b_report.ipynb #1e0e0ab0
+# %% ../nbs/09b_report.ipynb #978b4d11
 _few = 20 # test ads below which an F1 is called shaky
 
 def _baseline_f1(
@@ -265,7 +265,7 @@ def _baseline_f1(
     p = d.test_positives / d[['tp','fp','fn','tn']].sum(axis=1).replace(0, np.nan)
     return (2*p/(1+p)).where(d.test_positives > 0)
 
-# %% ../nbs/09b_report.ipynb #bbdec6eb
+# %% ../nbs/09b_report.ipynb #50e53e21
 def _say_labels(
     per_label:pd.DataFrame, # Per-label table
     names,                  # Backbones in order
@@ -282,7 +282,7 @@ def _say_labels(
     if none: res.append(f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test ad at all, so no F1.")
     return res
 
-# %% ../nbs/09b_report.ipynb #0b85983f
+# %% ../nbs/09b_report.ipynb #3f83dd97
 def _say_limits(
     run # What `_read_run` gave
 )->list: # Sentences
@@ -296,7 +296,7 @@ def _say_limits(
         'backbone can do.')
     return res
 
-# %% ../nbs/09b_report.ipynb #2d33f6be
+# %% ../nbs/09b_report.ipynb #0a1d3b5f
 def _plain(
     v # Anything that JSON holds
 )->str: # Text
@@ -307,7 +307,7 @@ def _plain(
     if isinstance(v, bool): return 'yes' if v else 'no'
     return f'{v:,}' if isinstance(v, int) and abs(v) > 9999 else str(v)
 
-# %% ../nbs/09b_report.ipynb #fabd3371
+# %% ../nbs/09b_report.ipynb #48b6c9a1
 def _facts(
     pairs # (name, value)
 )->Markup: # A description list; pairs without a value are left out
@@ -315,7 +315,7 @@ def _facts(
     pairs = [(k, _plain(v)) for k,v in pairs if v is not None]
     return _html('<dl>{% for k,v in pairs %}<div><dt>{{k}}</dt><dd>{{v}}</dd></div>{% endfor %}</dl>', pairs=pairs) if pairs else Markup()
 
-# %% ../nbs/09b_report.ipynb #41a73133
+# %% ../nbs/09b_report.ipynb #b7f5fd4a
 def _about(
     run # What `_read_run` gave
 )->Markup:
@@ -331,7 +331,7 @@ def _about(
         ('Device', ', '.join(r.device.unique()) if 'device' in r else None)]
     return _facts(facts) + _pic(run, 'label_distribution', 'How many images carry each label, by split.')
 
-# %% ../nbs/09b_report.ipynb #9dc4bbcd
+# %% ../nbs/09b_report.ipynb #9340c511
 def _baseline_rows(
     results:pd.DataFrame # Table of results
 )->list: # Rows for the table of quality
@@ -345,7 +345,7 @@ def _baseline_rows(
             res.append([f'baseline: {who}', '', *(['', '', _num(v)] if col=='chance_mean_ap' else [_num(v), '', ''])])
     return res
 
-# %% ../nbs/09b_report.ipynb #56350610
+# %% ../nbs/09b_report.ipynb #af0bbd27
 def _quality(
     results:pd.DataFrame # Table of results
 )->Markup:
@@ -354,7 +354,7 @@ def _quality(
     return _table(['backbone', 'weights', 'macro-F1 (interval)', 'micro-F1', 'mAP (interval)'], rows + _baseline_rows(results),
         'Scores on the test split, and what needs no model', n_text=2, n_plain=len(rows))
 
-# %% ../nbs/09b_report.ipynb #2b8c3c48
+# %% ../nbs/09b_report.ipynb #def1396c
 _costs = {'image_size': ('image size', 0), 'params_m': ('parameters (M)', 1), 'gflops': ('GFLOPs', 2), 'epochs': ('epochs', 0),
     'best_loss_epoch': ('epoch of lowest loss', 0), 'best_f1_epoch': ('epoch of highest F1', 0),
     'feature_seconds': ('features', _time), 'head_seconds': ('training the head', _time), 'total_seconds': ('in all', _time)}
@@ -368,7 +368,7 @@ def _cost(
     rows = [[r.backbone, *(f(r[k]) if callable(f) else _num(r[k], f) for k,(_,f) in cols.items())] for _,r in results.iterrows()]
     return _table(['backbone', *(h for h,_ in cols.values())], rows, 'Size, epochs and time')
 
-# %% ../nbs/09b_report.ipynb #a16d6120
+# %% ../nbs/09b_report.ipynb #c1297c1e
 def _comparison(
     run # What `_read_run` gave
 )->Markup:
@@ -376,7 +376,7 @@ def _comparison(
     alt = 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers stand in the table above.'
     return _quality(run.results) + _pic(run, 'results', alt) + _cost(run.results)
 
-# %% ../nbs/09b_report.ipynb #c0aca6ce
+# %% ../nbs/09b_report.ipynb #550cf41b
 def _reading(
     run # What `_read_run` gave
 )->Markup:
@@ -387,7 +387,7 @@ def _reading(
     said += _say_limits(run) + _say_labels(run.per_label, run.names)
     return _html('<ul>{% for s in said %}<li>{{s}}</li>{% endfor %}</ul>', said=said)
 
-# %% ../nbs/09b_report.ipynb #5326f9a9
+# %% ../nbs/09b_report.ipynb #6f05594d
 def _label_table(
     run # What `_read_run` gave
 )->Markup:
@@ -401,7 +401,7 @@ def _label_table(
     head = ['label', 'training ads', 'test ads', 'F1 of predicting it for every ad', *names]
     return _table(head, rows, 'F1 of each label on the test split')
 
-# %% ../nbs/09b_report.ipynb #fde868da
+# %% ../nbs/09b_report.ipynb #05fc76f6
 def _label_details(
     d:pd.DataFrame, # Per-label table of one backbone
     name:str,       # The backbone
@@ -414,7 +414,7 @@ def _label_details(
     table = _table(['label', *cols.values()], rows, f'{name}, label by label')
     return _html('<details><summary>All numbers of {{name}}</summary>{{table}}</details>', name=name, table=table)
 
-# %% ../nbs/09b_report.ipynb #69a9f533
+# %% ../nbs/09b_report.ipynb #e608f86a
 def _labels(
     run # What `_read_run` gave
 )->Markup:
@@ -426,14 +426,14 @@ def _labels(
         if len(d): out += _label_details(d, n)
     return out
 
-# %% ../nbs/09b_report.ipynb #41c63704
+# %% ../nbs/09b_report.ipynb #7db8b43d
 def _set(
     s # '|'-joined labels
 )->frozenset: # Labels
     "Labels of one ad"
     return frozenset(t for t in s.split('|') if t)
 
-# %% ../nbs/09b_report.ipynb #5a0027d7
+# %% ../nbs/09b_report.ipynb #456b0106
 def _predictions(
     run # What `_read_run` gave
 )->Markup:
@@ -452,7 +452,7 @@ def _predictions(
     return _table(head, rows, f'Predictions on the {where}') \
         + _table(['ad', 'labels', 'predicted'], ads, f'The first {len(some)} ads, {some.backbone.iloc[0]}', n_text=3)
 
-# %% ../nbs/09b_report.ipynb #7c08de4a
+# %% ../nbs/09b_report.ipynb #027e05b9
 def _pics(
     run,         # What `_read_run` gave
     pattern:str, # As in `_taken`
@@ -461,7 +461,7 @@ def _pics(
     "All figures whose names match, one below the other"
     return Markup().join(_pic(run, n, alt.format(b=b, k=k)) for n,b,k in _taken(run, pattern))
 
-# %% ../nbs/09b_report.ipynb #aee4ef9d
+# %% ../nbs/09b_report.ipynb #9b0679c7
 def _training(
     run # What `_read_run` gave
 )->Markup:
@@ -476,7 +476,7 @@ def _confusions(
     return _pics(run, 'confusion_(.+)', '{b}: a 2 x 2 matrix for each label, truth down, prediction across, '
                  'shaded by the share of the row.')
 
-# %% ../nbs/09b_report.ipynb #0d900526
+# %% ../nbs/09b_report.ipynb #c51b3e1a
 def _evidence(
     run # What `_read_run` gave
 )->Markup:
@@ -492,14 +492,14 @@ def _filters(
         + _pic(run, 'transforms', 'Ads under different transforms, a row each.') \
         + _pics(run, 'first_filters_(.+)', '{b}: the filters of its first convolution, all on one scale.')
 
-# %% ../nbs/09b_report.ipynb #d2578840
+# %% ../nbs/09b_report.ipynb #8a6a2eec
 def _other(
     run # What `_read_run` gave, after all other sections
 )->Markup:
     "Figures that no section knows"
     return Markup().join(_pic(run, n, f'Figure {n}') for n in list(run.figures))
 
-# %% ../nbs/09b_report.ipynb #db11bdda
+# %% ../nbs/09b_report.ipynb #9855c9ad
 def _left_out(
     run,       # What `_read_run` gave
     n:int=50,  # Images listed
@@ -514,7 +514,7 @@ def _left_out(
     if len(why) < len(s): out += _table(['reason', 'images'], [[r, _num(k, 0)] for r,k in why.head(20).items()], 'Why images were left out')
     return out + _table(['file', 'reason'], s[['file','reason']].head(n).to_numpy().tolist(), 'Images left out', n_text=2)
 
-# %% ../nbs/09b_report.ipynb #4f37bbbb
+# %% ../nbs/09b_report.ipynb #c8a6f4eb
 _shown = set('data data_note command versions backbones seed recipe n_images n_labels n_train n_valid n_test n_skipped n_absent'.split())
 
 def _again(
@@ -534,7 +534,7 @@ def _again(
     files = Markup(', ').join(_html('<code>{{n}}</code>', n=n) for n in ['config.json', *(f'{n}.csv' for n in _columns)])
     return out + _html('<p>The tables behind this page lie beside it: {{files}}.</p>', files=files)
 
-# %% ../nbs/09b_report.ipynb #9522362b
+# %% ../nbs/09b_report.ipynb #d4c2ff26
 _css = '''
 :root{color-scheme:light dark;--bg:#fff;--fg:#1c1e21;--soft:#5b6169;--line:#d8dce1;--tint:#f3f5f7;--link:#0b5cad;--note:#fff6df;
 --note-line:#e0a100}
@@ -573,7 +573,7 @@ th[scope=row]{position:static}details::details-content{content-visibility:visibl
 @page{margin:1.6cm}}
 '''
 
-# %% ../nbs/09b_report.ipynb #39da255f
+# %% ../nbs/09b_report.ipynb #a91a3eda
 _page_t = '''<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -603,7 +603,7 @@ _page_t = '''<!DOCTYPE html>
 </html>
 '''
 
-# %% ../nbs/09b_report.ipynb #2eb09011
+# %% ../nbs/09b_report.ipynb #1fafc83f
 def _lead(
     results:pd.DataFrame # Table of results
 )->str: # A sentence or two
@@ -613,11 +613,11 @@ def _lead(
     r = d.loc[d.macro_f1.idxmax()]
     base,name = _best_baseline(r, 'macro_f1')
     means = {'above': 'its whole interval lies above', 'below': 'its whole interval lies below',
-             'open': 'its interval does not tell it apart from', 'unknown': 'without an interval it cannot be compared with'}
+             'open': 'its interval does not tell it apart from', 'unknown': 'a number is missing to compare it with'}
     what = f"{'The' if len(d)==1 else 'The highest'} macro-F1 on the test split is {_ci(r, 'macro_f1')}, by {r.backbone}"
     return f'{what}; {means[_versus(r.macro_f1_low, r.macro_f1_high, base)]} {name} ({_num(base)}).'
 
-# %% ../nbs/09b_report.ipynb #72a7fae7
+# %% ../nbs/09b_report.ipynb #7f5d8aca
 _sections = [('about', 'What was run', _about), ('comparison', 'Comparison', _comparison), ('reading', 'How to read it', _reading),
     ('labels', 'Label by label', _labels), ('training', 'Training', _training), ('confusions', 'Right and wrong', _confusions),
     ('predictions', 'Predictions', _predictions), ('evidence', 'Where the evidence lies', _evidence), ('filters', 'Filters', _filters),

@@ -6,7 +6,7 @@
 __all__ = ['run_backbone', 'run_study']
 
 # %% ../nbs/10_study.ipynb #a681bb94
-import gc,shutil
+import gc,shlex,shutil,sys
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -107,16 +107,16 @@ def _shown_ads(ads, n=3, seed=42):
 def _backbone_figures(learn, th, ads, sources, folder, figures):
     "Confusions, first filters and Grad-CAM of one backbone"
     name = learn.backbone.name.replace('/', '_')
-    save_figure(plot_label_confusions(pd.read_csv(folder/'per_label.csv')), figures/f'confusion_{name}.png')
+    save_figure(plot_label_confusions(_read_table(folder/'per_label.csv')), figures/f'confusion_{name}.png')
     save_figure(plot_filters(first_filters(learn.model[0]), f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')
     threshold = dict(zip(ads.vocab, th))
     for k,image in enumerate(progress(list(_shown_ads(ads)), comment='Grad-CAM')):
         seen = gradcam(learn, sources[image])
         im = read_image(sources[image]).resize((learn.dls.how['size'],)*2, Image.Resampling.BILINEAR)
         truth = ', '.join(l for l in ads.vocab if ads.targs.loc[image, l])
-        fig = plot_cams(im, seen['cams'], seen['labels'], ['first', 'middle', 'last'], seen['probs'], [threshold[l] for l in seen['labels']])
-        fig.suptitle(f'{learn.backbone.name}: {image}, people said: {truth}', fontsize=9)
-        save_figure(fig, figures/f'gradcam_{name}_{k+1}.png')
+        fig = plot_cams(im, seen['cams'], seen['labels'], ['first', 'middle', 'last'], seen['probs'], [threshold[l] for l in seen['labels']],
+                        title=f'{learn.backbone.name}: {image}\ntruth: {truth}')
+        save_figure(fig, figures/f'gradcam_{name}_{k+1}.png', dpi=100)
 
 # %% ../nbs/10_study.ipynb #1f9cbf68
 def _data_figures(ads, sources, figures, filt, size):
@@ -130,8 +130,8 @@ def _data_figures(ads, sources, figures, filt, size):
 def _summary_figures(out, figures):
     "What compares the backbones"
     save_figure(plot_results(pd.read_csv(out/'results.csv')), figures/'results.png')
-    save_figure(plot_history(pd.read_csv(out/'history.csv')), figures/'curves.png')
-    save_figure(plot_per_label(pd.read_csv(out/'per_label.csv')), figures/'per_label_f1.png')
+    save_figure(plot_history(_read_table(out/'history.csv')), figures/'curves.png')
+    save_figure(plot_per_label(_read_table(out/'per_label.csv')), figures/'per_label_f1.png')
 
 # %% ../nbs/10_study.ipynb #6c578036
 def _check_config(out, config):
@@ -141,7 +141,7 @@ def _check_config(out, config):
         if out.exists() and any(out.iterdir()): raise AdsError(f'{out} is not empty and holds no run; give another folder (command line: --out)')
         return write_json(config, path)
     old = read_json(path)
-    differ = [k for k in config if k not in ('versions', 'n_skipped', 'backbones') and old.get(k)!=config[k]]
+    differ = [k for k in config if k not in ('versions', 'n_skipped', 'backbones', 'command') and old.get(k)!=config[k]]
     if differ: raise AdsError(f'{out} holds a run with other settings ({", ".join(f"{k}: {old.get(k)} there, {config[k]} now" for k in differ)}); '
                               'give another folder (command line: --out) or start anew with overwrite=True (--overwrite)')
     write_json(config, path)
@@ -153,12 +153,22 @@ def _clear_run(out):
     shutil.rmtree(out)
 
 # %% ../nbs/10_study.ipynb #ca63effc
+def _read_table(path):
+    "A CSV of a run; labels are text, whatever they look like ('None', 'NA', '1')"
+    words = ('backbone', 'label', 'file', 'split', 'truth', 'predicted')
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return text.apply(lambda c: c if c.name in words else pd.to_numeric(c.replace('', np.nan)))
+
 def _collect(out, names):
     "The tables of all backbones, one below the other, from their folders"
     folders = [out/n.replace('/', '_') for n in names]
     write_csv(pd.DataFrame([read_json(f/'result.json') for f in folders]), out/'results.csv')
     for table in ('per_label', 'history', 'predictions'):
-        write_csv(pd.concat([pd.read_csv(f/f'{table}.csv', keep_default_na=table!='predictions') for f in folders]), out/f'{table}.csv')
+        write_csv(pd.concat([_read_table(f/f'{table}.csv') for f in folders]), out/f'{table}.csv')
+
+def _command():
+    "The command line that started this run, if it was one"
+    return shlex.join(['ads_study', *sys.argv[1:]]) if Path(sys.argv[0]).name=='ads_study' else 'run_study(...) from Python'
 
 def _config(ads, skipped, names, weights, recipe, seed, size, prepare_size, filt)->dict:
     "What was run on what, for `config.json` and the report"
@@ -166,7 +176,8 @@ def _config(ads, skipped, names, weights, recipe, seed, size, prepare_size, filt
     data = digest(list(ads.targs.index), ads.targs.to_numpy().astype(int).tolist(), list(ads.split))
     return dict(data=ads.name, data_note=ads.note, data_digest=data, backbones=list(names), weights=str(weights), seed=seed, recipe=asdict(recipe), size=size,
         prepare_size=prepare_size, filter=filt.spec if filt else None, n_images=len(ads), n_labels=len(ads.vocab), n_train=int(n.get('train', 0)),
-        n_valid=int(n.get('valid', 0)), n_test=int(n.get('test', 0)), n_absent=len(ads.absent), n_skipped=len(skipped), versions=package_versions())
+        n_valid=int(n.get('valid', 0)), n_test=int(n.get('test', 0)), n_absent=len(ads.absent), n_skipped=len(skipped), interval_level=.95,
+        command=_command(), versions=package_versions())
 
 # %% ../nbs/10_study.ipynb #80e10716
 def _one(out, ads, sources, name, **how):

@@ -1,0 +1,138 @@
+"The command line as a user meets it: wrong words, broken data, awkward files, a run that is killed."
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+import numpy as np, pandas as pd, pytest
+from PIL import Image
+
+bin = Path(sys.executable).parent
+
+def ads(command, *args, timeout=600, **env):
+    "Run a command of the library without a terminal; never a traceback"
+    res = subprocess.run([bin/command, *map(str, args)], env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+    print(res.stdout[-3000:], res.stderr[-3000:])
+    assert 'Traceback' not in res.stderr
+    return res
+
+@pytest.fixture(scope='session')
+def pitt_root(tmp_path_factory):
+    "Sixty demo ads in the Pitt layout"
+    root = tmp_path_factory.mktemp('pitt')/'root'
+    assert ads('ads_demo', root, '--n', 60, '--seed', 3).returncode==0
+    return root
+
+@pytest.fixture()
+def broken(pitt_root, tmp_path):
+    "A root whose annotations a test may break"
+    notes = tmp_path/'annotations_images'/'image'
+    notes.mkdir(parents=True)
+    for n in ('Sentiments.json', 'Sentiments_List.txt'): (notes/n).write_bytes((pitt_root/'annotations_images'/'image'/n).read_bytes())
+    for p in pitt_root.iterdir():
+        if p.name.isdigit(): (tmp_path/p.name).symlink_to(p)
+    return tmp_path
+
+def refused(says, *args):
+    "A study that ends with code 2 and one line that says why"
+    res = ads('ads_study', *args)
+    assert res.returncode==2
+    assert says in res.stderr and len(res.stderr.strip().splitlines())==1
+
+def test_no_such_folder(tmp_path): refused('no such folder', '--data', tmp_path/'nowhere')
+def test_no_annotations(tmp_path): refused('Sentiments.json is missing', '--data', tmp_path)
+def test_unknown_backbone(tmp_path): refused("Did you mean 'resnet50'?", '--backbones', 'resnet51', '--out', tmp_path/'run')
+def test_unknown_weights(pitt_root, tmp_path):
+    refused('weights', '--data', pitt_root, '--weights', 'imagnet', '--backbones', 'efficientnet_lite0', '--out', tmp_path/'run')
+def test_empty_after_consensus(pitt_root, tmp_path): refused('no image is left', '--data', pitt_root, '--min_votes', 99, '--out', tmp_path/'run')
+def test_out_is_something_else(pitt_root): refused('holds no run', '--data', pitt_root, '--out', pitt_root)
+
+def test_broken_json(broken):
+    path = broken/'annotations_images'/'image'/'Sentiments.json'
+    path.write_text(path.read_text()[:1000])
+    refused('broken JSON', '--data', broken)
+
+def test_label_id_not_in_list(broken):
+    path = broken/'annotations_images'/'image'/'Sentiments.json'
+    votes = json.loads(path.read_text())
+    votes[next(iter(votes))] = [['77']]
+    path.write_text(json.dumps(votes))
+    refused("label id '77'", '--data', broken)
+
+def test_csv_without_labels(tmp_path):
+    (tmp_path/'a.csv').write_text('fname,year\na.jpg,1999\n')
+    refused('no label column', '--data', tmp_path/'a.csv')
+
+def test_bad_predictor(tmp_path, pitt_root):
+    assert ads('ads_predict', tmp_path/'nowhere', pitt_root).returncode==2
+    assert ads('ads_predict', tmp_path, pitt_root).returncode==2
+
+def awkward(folder, n=36):
+    "Images of every awkward kind, most of them plain, and a CSV of them; returns the names that can't be read"
+    rng = np.random.default_rng(0)
+    arr = lambda *shape: rng.integers(0, 255, shape, dtype=np.uint8)
+    plain = lambda: Image.fromarray(np.kron(arr(5,6,3), np.ones((9,9,1), np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i in range(n): plain().save(folder/f'{i}.jpg')
+    plain().convert('L').save(folder/'0.jpg')
+    plain().convert('CMYK').save(folder/'1.jpg')
+    plain().save(folder/'2.jpg', exif=exif)
+    plain().convert('P').save(folder/'3.jpg', format='PNG')
+    plain().convert('RGBA').save(folder/'4.jpg', format='PNG')
+    Image.fromarray(rng.integers(0, 65535, (40,40), dtype=np.uint16)).save(folder/'5.jpg', format='PNG')
+    plain().save(folder/'6.jpg', format='GIF', save_all=True, append_images=[plain()])
+    plain().save(folder/'7.jpg', format='WEBP')
+    plain().resize((1,1)).save(folder/'8.jpg')
+    whole = (folder/'9.jpg').read_bytes()
+    (folder/'9.jpg').write_bytes(whole[:len(whole)//2])
+    (folder/'10.jpg').write_bytes(b'')
+    (folder/'11.jpg').write_text('not an image')
+    (folder/'12.jpg').unlink()
+    labels = ['red|round' if i%3 else 'blue' for i in range(n)]
+    pd.DataFrame(dict(fname=[f'{i}.jpg' for i in range(n)], labels=labels)).to_csv(folder/'set.csv', index=False)
+    return {'9.jpg', '10.jpg', '11.jpg', '12.jpg'}
+
+def test_awkward_images_and_same_numbers_again(tmp_path):
+    bad = awkward(tmp_path)
+    study = lambda out, **env: ads('ads_study', '--data', tmp_path/'set.csv', '--backbones', 'efficientnet_lite0', '--size', 64, '--epochs', 5, '--out', tmp_path/out, **env)
+    assert study('one').returncode==0
+    skipped = pd.read_csv(tmp_path/'one'/'skipped.csv')
+    assert set(skipped.file)==bad and skipped.reason.str.len().gt(5).all()
+    assert study('two', ADS_SENTIMENT_CACHE=str(tmp_path/'fresh_cache')).returncode==0 # nothing kept from the first run
+    one,two = (pd.read_csv(tmp_path/o/'results.csv') for o in ('one', 'two'))
+    steady = [c for c in one if not c.endswith('seconds')]
+    assert len(steady) < len(one.columns) and one[steady].equals(two[steady])
+    html = (tmp_path/'one'/'report.html').read_text()
+    assert 'src="data:image/png;base64,' in html and 'src="figures' not in html
+
+def test_predict_with_a_trained_model(tmp_path, pitt_root):
+    assert ads('ads_study', '--data', pitt_root, '--backbones', 'efficientnet_lite0', '--size', 64, '--epochs', 5, '--out', tmp_path/'run').returncode==0
+    (tmp_path/'new').mkdir()
+    Image.new('RGB', (50,80), 'red').save(tmp_path/'new'/'a.jpg')
+    (tmp_path/'new'/'notes.txt').write_text('hello')
+    assert ads('ads_predict', tmp_path/'run'/'efficientnet_lite0', tmp_path/'new', '--out', tmp_path/'p.csv').returncode==0
+    p = pd.read_csv(tmp_path/'p.csv', keep_default_na=False)
+    assert p.reason.tolist()==['', 'not an image file that Pillow knows']
+    assert ads('ads_predict', tmp_path/'run'/'efficientnet_lite0', tmp_path/'new').stdout.count('\n')==2
+
+def test_a_killed_run_goes_on(tmp_path, pitt_root):
+    args = ['--data', pitt_root, '--backbones', 'efficientnet_lite0,mobilenet_v3_large', '--weights', 'random', '--size', 64, '--epochs', 5, '--out', tmp_path/'run']
+    first = subprocess.Popen([bin/'ads_study', *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    done = tmp_path/'run'/'efficientnet_lite0'/'result.json'
+    for _ in range(1200):
+        if done.exists() or first.poll() is not None: break
+        time.sleep(.1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    kept = done.read_bytes()
+    res = ads('ads_study', *args)
+    assert res.returncode==0 and 'efficientnet_lite0: finished before' in res.stdout
+    assert done.read_bytes()==kept
+    assert pd.read_csv(tmp_path/'run'/'results.csv').backbone.tolist()==['efficientnet_lite0', 'mobilenet_v3_large']
+
+def test_real_ads(tmp_path, pitt):
+    "The annotations are there for all, the images for some: one line says how many are absent"
+    res = ads('ads_study', '--data', pitt, '--backbones', 'efficientnet_lite0', '--epochs', 10, '--out', tmp_path/'run')
+    assert res.returncode==0
+    line = res.stdout.splitlines()[0]
+    config = json.loads((tmp_path/'run'/'config.json').read_text())
+    assert f"{config['n_absent']:,} of {config['n_absent']+config['n_images']:,} annotated images" in line
+    assert (pd.read_csv(tmp_path/'run'/'skipped.csv').reason=='absent from disk').sum()==config['n_absent']

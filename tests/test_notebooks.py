@@ -1,0 +1,58 @@
+"Every notebook runs from top to bottom; what the library is, is what the notebooks say; the README is the index."
+import json, os, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+
+root = Path(__file__).parent.parent
+bin = Path(sys.executable).parent
+notebooks = sorted(p.relative_to(root).as_posix() for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+
+def run(*args, cwd=root, **env):
+    "Run a command and return it; its output shows when the test fails"
+    res = subprocess.run([str(a) for a in args], cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
+    print(res.stdout[-5000:], res.stderr[-5000:])
+    return res
+
+@pytest.mark.parametrize('nb', notebooks)
+def test_notebook(nb):
+    assert run(bin/'nbdev_test', '--path', nb, '--n_workers', '0').returncode == 0
+
+@pytest.fixture(scope='session')
+def copy(tmp_path_factory):
+    "A copy of the project in which nbdev may write"
+    dest = tmp_path_factory.mktemp('project')/'p'
+    shutil.copytree(root, dest, symlinks=True, ignore=shutil.ignore_patterns('.venv', '.git', 'runs', '_docs', '_proc', '__pycache__', '.pytest_cache', '*.egg-info'))
+    return dest
+
+def files(folder, *patterns): return {p.relative_to(folder).as_posix(): p.read_bytes() for pat in patterns for p in sorted(folder.glob(pat))}
+
+def test_library_is_exported(copy):
+    before = files(copy, 'ads_sentiment/**/*.py', 'pyproject.toml')
+    assert run(bin/'nbdev_export', cwd=copy).returncode == 0
+    assert files(copy, 'ads_sentiment/**/*.py', 'pyproject.toml') == before, 'run nbdev_export and commit'
+
+def test_notebooks_are_clean(copy):
+    before = files(copy, 'nbs/**/*.ipynb')
+    assert run(bin/'nbdev_clean', cwd=copy).returncode == 0
+    assert files(copy, 'nbs/**/*.ipynb') == before, 'run nbdev_clean and commit'
+
+def test_readme_is_the_index(copy):
+    "`make readme` gives what is committed"
+    before = (copy/'README.md').read_text()
+    (copy/'.venv').symlink_to(bin.parent)
+    (copy/'.venv'/'.ready').exists() or pytest.skip('make readme wants the environment that make sets up')
+    assert run('make', '--assume-old=.venv/.ready', 'readme', cwd=copy).returncode==0
+    assert (copy/'README.md').read_text() == before, 'run make readme and commit'
+
+@pytest.mark.parametrize('nb', notebooks)
+def test_notebook_is_small_and_stored(nb):
+    "Under 500 KB, with outputs from a run and without an error among them"
+    path = root/nb
+    assert path.stat().st_size < 500_000
+    cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type']=='code']
+    outputs = [o for c in cells for o in c.get('outputs', [])]
+    assert outputs, 'no stored outputs: execute the notebook'
+    assert not [o for o in outputs if o['output_type']=='error']
+
+def test_quarto_file_is_a_link():
+    assert os.readlink(root/'nbs'/'_quarto.yml') == '../_quarto.yml'
