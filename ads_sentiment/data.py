@@ -7,13 +7,13 @@ __all__ = ['augmentations', 'imagenet', 'AdLabels', 'AdCategorize', 'LabelsBlock
            'ads_datablock', 'ads_dataloaders']
 
 # %% ../nbs/04_data.ipynb #707b4888
+from .core import AdsError, choose, default_device
+from .preprocess import read_image
 import os,random
 import cv2
 from fastai.vision.all import (CategoryMap, ColReader, DataBlock, IndexSplitter, IntToFloatTensor, MultiCategorize, MultiCategory, Normalize,
     OneHotEncode, PILImage, RandTransform, Resize, ResizeMethod, TransformBlock, show_title)
 from torchvision.transforms import v2 as T
-from .core import AdsError, choose, default_device
-from .preprocess import read_image
 
 # %% ../nbs/04_data.ipynb #b65010ad
 class AdLabels(MultiCategory):

@@ -7,6 +7,9 @@ __all__ = ['Recipe', 'linear_head', 'split_head', 'train_targs', 'plain_dl', 'ad
            'body_digest', 'features_key', 'compute_features', 'FeatureLoader', 'feature_dls']
 
 # %% ../nbs/07_learner.ipynb #18946b04
+from .backbones import FrozenBody, create_body, estimate_bn, get_backbone
+from .core import AdsError, atomic_write, cache_dir, default_device, digest, mixed_precision, progress, set_seed
+from .metrics import ads_metrics, pos_weight
 import hashlib,math,random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +19,6 @@ import numpy as np, pandas as pd, torch
 from torch import nn
 from fastcore.basics import patch
 from fastai.vision.all import Adam, BCEWithLogitsLossFlat, Callback, DataLoader, DataLoaders, Learner, ProgressCallback, trainable_params, vision_learner
-from .backbones import FrozenBody, create_body, estimate_bn, get_backbone
-from .core import AdsError, atomic_write, cache_dir, default_device, digest, mixed_precision, progress, set_seed
-from .metrics import ads_metrics, pos_weight
 
 # %% ../nbs/07_learner.ipynb #dbfa3ed1
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ __all__ = ['macro_f1', 'micro_f1', 'label_ap', 'mean_ap', 'ads_metrics', 'pos_we
            'baselines', 'per_label']
 
 # %% ../nbs/06_metrics.ipynb #f54794c9
+from .core import AdsError
 import numpy as np, pandas as pd, torch
 from sklearn.metrics import average_precision_score, f1_score
 from fastai.metrics import AccumMetric
-from .core import AdsError
 
 # %% ../nbs/06_metrics.ipynb #22853430
 def _check(preds, targs):

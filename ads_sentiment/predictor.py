@@ -6,6 +6,10 @@
 __all__ = ['ad_tensor', 'package_versions', 'save_predictor', 'Predictor', 'load_predictor']
 
 # %% ../nbs/07a_predictor.ipynb #a2328e9b
+from .backbones import FrozenBody, create_body, get_backbone
+from .core import AdsError, atomic_write, default_device, mixed_precision, progress, read_json, write_json
+from .learner import linear_head
+from .preprocess import UnreadableImage, bilateral, read_image
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +20,6 @@ from fastai.vision.all import PILImage, Resize, ResizeMethod
 from PIL import Image
 from torch import nn
 from torchvision.transforms import functional as TF
-from .backbones import FrozenBody, create_body, get_backbone
-from .core import AdsError, atomic_write, default_device, mixed_precision, progress, read_json, write_json
-from .learner import linear_head
-from .preprocess import UnreadableImage, bilateral, read_image
 
 # %% ../nbs/07a_predictor.ipynb #39922099
 def ad_tensor(

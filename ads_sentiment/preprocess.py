@@ -7,6 +7,7 @@ __all__ = ['gallery_transforms', 'UnreadableImage', 'read_image', 'why_unreadabl
            'prepare_image', 'prepare_images', 'channel_stats', 'transform_gallery']
 
 # %% ../nbs/03_preprocess.ipynb #441bd2ed
+from .core import AdsError, atomic_write, cache_dir, digest, progress
 import os,warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,6 @@ import cv2, numpy as np, pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms import functional as TF
 from fastai.vision.all import PILImage, Transform
-from .core import AdsError, atomic_write, cache_dir, digest, progress
 
 # %% ../nbs/03_preprocess.ipynb #f5fff1b2
 class UnreadableImage(AdsError):
