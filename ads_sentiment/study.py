@@ -218,9 +218,10 @@ def run_study(
     absent = pd.DataFrame(dict(file=source.absent, reason='absent from disk'))
     write_csv(pd.concat([skipped, absent], ignore_index=True), out/'skipped.csv')
     if len(skipped): print(f'{len(skipped)} images can not be read; skipped.csv says why', flush=True)
-    _data_figures(ads, source.paths, out/'figures', filt, prepare_size)
+    readable = source.paths.loc[ads.targs.index]
+    _data_figures(ads, readable, out/'figures', filt, prepare_size)
     for name in names:
-        _one(out, ads, source.paths, name, weights=weights, recipe=recipe, seed=seed, n_workers=n_workers, size=size)
+        _one(out, ads, readable, name, weights=weights, recipe=recipe, seed=seed, n_workers=n_workers, size=size)
         gc.collect()
     _collect(out, names)
     _summary_figures(out, out/'figures')
