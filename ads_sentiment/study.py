@@ -149,7 +149,8 @@ def _check_config(out, config):
 def _clear_run(out):
     "Remove a run folder, if it is one"
     if not out.exists(): return
-    if not (out/'config.json').exists() and any(out.iterdir()): raise AdsError(f'{out} holds no run, so it is not overwritten; give another folder (command line: --out)')
+    ours = (out/'config.json').exists() and 'data_digest' in read_json(out/'config.json')
+    if not ours and any(out.iterdir()): raise AdsError(f'{out} holds no run, so it is not overwritten; give another folder (command line: --out)')
     shutil.rmtree(out)
 
 # %% ../nbs/10_study.ipynb #ca63effc
@@ -183,11 +184,12 @@ def _config(ads, skipped, names, weights, recipe, seed, size, prepare_size, filt
 def _one(out, ads, sources, name, **how):
     "Run a backbone and draw its pictures, unless it is finished"
     folder,figures = out/name.replace('/', '_'), out/'figures'
+    part = folder.with_name(f'.{folder.name}') # renamed when all of it is there
     if (folder/'result.json').exists(): return print(f'{name}: finished before', flush=True)
     with stage(name, None) as t:
-        learn,th = run_backbone(ads, name, folder.with_name(f'.{folder.name}'), **how)
-        _backbone_figures(learn, th, ads, sources, folder.with_name(f'.{folder.name}'), figures)
-        folder.with_name(f'.{folder.name}').rename(folder)
+        learn,th = run_backbone(ads, name, part, **how)
+        _backbone_figures(learn, th, ads, sources, part, figures)
+        part.rename(folder)
     r = read_json(folder/'result.json')
     print(f"{name} ({r['weights']}): macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; "
           f"all labels {r['all_labels_macro_f1']:.3f}, chance mAP {r['chance_mean_ap']:.3f}; {t['seconds']:.0f} s", flush=True)
