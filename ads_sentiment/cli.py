@@ -58,16 +58,30 @@ def _load(data, min_votes, drop, keep, keep_images, download, image_col, label_c
     return load_ads(data, **_source_args(data, {k: v for k,v in given.items() if v is not None}, _allowed))
 
 # %% ../nbs/12_cli.ipynb #060b0702
+def _recipe(recipe, change, ablate, steps):
+    "The recipe that the flags describe: its name, or a `Recipe` where fields are overridden"
+    from ads_sentiment.recipes import get_recipe, parse_changes
+    if ablate and (change or recipe!='tuned'): raise AdsError('--ablate walks from reference to tuned; --recipe and --change do not apply')
+    if steps and not ablate: raise AdsError('--steps is for --ablate')
+    r = get_recipe(recipe, **parse_changes(change))
+    return r if change else recipe
+
+# %% ../nbs/12_cli.ipynb #0ff49b8f
 @call_parse
 def ads_study(
     data:str='demo',          # demo, a folder with the Pitt Image Ads, or a CSV with a row an image
     backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
-    epochs:int=100,           # Passes over the training features
-    thresholds:str='tuned',   # tuned (a threshold for each label, from validation) or half (0.5 for all)
+    recipe:str='tuned',       # tuned (our best) or reference (what the published study did)
+    change:str='',            # Fields of the recipe to override, such as thresholds=half,folds=0
+    ablate:bool=False,        # Walk from reference to tuned one change at a time instead, with efficientnet_lite0 unless --backbones says otherwise
+    steps:str='',             # With --ablate: only these steps, joined by commas
     seed:int=42,              # One seed for everything
-    size:int=None,            # Input size in pixels; default: each backbone's own
+    seeds:int=1,              # Trials with so many seeds
+    split:str='reference',    # reference (shuffled and cut) or stratified (labels in proportion, near-duplicates together)
+    splits:int=1,             # Trials on so many splits
+    size:int=None,            # Input size in pixels; default: what the recipe says
     no_filter:bool=False,     # Leave the bilateral filter out
     min_votes:int=None,       # Votes that make a label positive (2)
     drop:str=None,            # Rarest labels to drop: how many (10), or names joined by commas
@@ -83,13 +97,18 @@ def ads_study(
     "Compare backbones on a data set: tables, pictures, trained models and report.html in one folder"
     with user_errors('ads_study'):
         from ads_sentiment.backbones import backbones as known, get_backbone
-        from ads_sentiment.learner import Recipe
         from ads_sentiment.preprocess import BilateralFilter
-        from ads_sentiment.study import run_study
-        names = [get_backbone(n).name for n in _list(backbones) or known]
-        recipe = Recipe(epochs=epochs, thresholds=thresholds)
+        names = [get_backbone(n).name for n in _list(backbones) or (['efficientnet_lite0'] if ablate else known)]
+        r = _recipe(recipe, change, ablate, steps)
         ads = _load(data, min_votes, drop, keep, keep_images, download, image_col, label_col, sep)
-        run_study(ads, names, out or f'runs/{ads.name}', weights, recipe, seed, size, filt=None if no_filter else BilateralFilter(), n_workers=n_workers, overwrite=overwrite)
+        how = dict(weights=weights, seed=seed, seeds=seeds, split=split, splits=splits, size=size, filt=None if no_filter else BilateralFilter(),
+                   n_workers=n_workers, overwrite=overwrite)
+        if ablate:
+            from ads_sentiment.ablation import run_ablation
+            run_ablation(ads, names, out or f'runs/{ads.name}-ablation', only=_list(steps), **how)
+        else:
+            from ads_sentiment.study import run_study
+            run_study(ads, names, out or f'runs/{ads.name}', recipe=r, **how)
 
 # %% ../nbs/12_cli.ipynb #4b6df315
 @call_parse

@@ -49,21 +49,13 @@ def default_device(): # `torch.device`
     return torch.device(fastai_device())
 
 # %% ../nbs/00_core.ipynb #10f8230e
-def _cpu_bf16():
-    "Does this CPU multiply bfloat16 in hardware (AVX512-BF16 or AMX)?"
-    import torch
-    has = lambda name: bool(getattr(torch.cpu, name, bool)())
-    return has('_is_avx512_bf16_supported') or has('_is_amx_tile_supported')
-
-# %% ../nbs/00_core.ipynb #25397646
 def mixed_precision(
     device=None, # `torch.device`; default: `default_device()`
 ): # `torch.autocast` context
-    "Autocast for inference: float16 on CUDA, bfloat16 on a CPU that has it in hardware, otherwise float32"
+    "Autocast for inference: float16 on CUDA, otherwise float32"
     import torch
     device = torch.device(device) if device is not None else default_device()
-    if device.type=='cuda': return torch.autocast('cuda', dtype=torch.float16)
-    return torch.autocast('cpu', dtype=torch.bfloat16, enabled=device.type=='cpu' and _cpu_bf16())
+    return torch.autocast('cuda' if device.type=='cuda' else 'cpu', dtype=torch.float16 if device.type=='cuda' else torch.bfloat16, enabled=device.type=='cuda')
 
 # %% ../nbs/00_core.ipynb #c45d1979
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def ads_dataloaders(
     n_workers:int=None,# Loader processes; default: 0 on a CPU, up to 8 beside a GPU
     seed:int=42        # Order of the training batches
 ): # fastai `DataLoaders` with train and valid, and the test part as `.test`
-    "DataLoaders for the three parts of an `AdsData`; an `AdsError` if a part is empty"
+    "DataLoaders for the three parts of an `AdsData`, kept as `dls.ads`; an `AdsError` if a part is empty"
     rows = ads.items()
     missing = [p for p in ('train', 'valid', 'test') if not (rows.split==p).any()]
     if missing: raise AdsError(f'{ads.name}: no image left in {" and ".join(missing)}; the split of the {len(ads)} images needs all of train, valid and test')
@@ -103,4 +103,5 @@ def ads_dataloaders(
     dls.test = dls.test_dl(rows[rows.split=='test'].reset_index(drop=True), with_labels=True, bs=bs, num_workers=_workers(n_workers))
     dls.train.rng = random.Random(seed)
     dls.how = dict(size=size, stats=stats, prepared=ads.prepared or dict(size=None, filter=filt.spec if filt else None))
+    dls.ads = ads
     return dls

@@ -40,7 +40,7 @@ class AdsData:
     annotators:pd.Series=None# Number of people asked, by image
     absent:list=field(default_factory=list) # Images with labels that are not on disk
     note:str=''              # A sentence every report shows, such as what the data are not
-    prepared:dict=None       # How the images under `paths` were prepared, if they were: `size` and `filter`
+    prepared:dict=None       # How the images under `paths` were prepared, if they were: `size`, `filter` and `reencode`
     def __len__(self): return len(self.targs)
     @property
     def vocab(self)->list: return list(self.targs.columns)

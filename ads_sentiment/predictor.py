@@ -6,12 +6,14 @@
 __all__ = ['ad_tensor', 'package_versions', 'save_predictor', 'Predictor', 'load_predictor']
 
 # %% ../nbs/07a_predictor.ipynb #a2328e9b
-from .backbones import FrozenBody, create_body, get_backbone
+from .backbones import FrozenBody, create_body, get_backbone, top_layers
 from .core import AdsError, atomic_write, default_device, mixed_precision, progress, read_json, write_json
-from .learner import linear_head
-from .preprocess import UnreadableImage, bilateral, read_image
+from .heads import make_head
+from .metrics import decide
+from .preprocess import UnreadableImage, prepare_pixels, read_image
+from .recipes import Recipe, get_recipe
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 import fastai, numpy as np, pandas as pd, torch, torchvision
 from safetensors import SafetensorError
@@ -28,10 +30,9 @@ def ad_tensor(
 )->torch.Tensor: # (3, size, size) float32, normalized
     "An image file as the body wants it; raises `UnreadableImage`"
     im,prep = read_image(path), how['prepared']
-    if prep['size']: im = im.resize((prep['size'],)*2, Image.Resampling.BILINEAR)
     resize = Resize(how['size'], method=ResizeMethod.Squish)
     if prep['filter'] and not prep['size']: im = resize(PILImage(im), split_idx=1)
-    if prep['filter']: im = Image.fromarray(bilateral(np.asarray(im), **prep['filter']))
+    im = prepare_pixels(im, prep['size'], prep['filter'], prep.get('reencode', False))
     x = TF.to_tensor(resize(PILImage(im), split_idx=1))
     return TF.normalize(x, *how['stats']) if how['stats'] else x
 
@@ -50,7 +51,7 @@ def save_predictor(
     folder,vocab = Path(folder), list(learn.dls.vocab)
     state = {k: v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}
     with atomic_write(folder/'model.safetensors') as p: save_file(state, p)
-    write_json(dict(format=1, backbone=learn.backbone.name, weights=learn.weights_used, vocab=vocab, how=learn.dls.how,
+    write_json(dict(format=2, recipe=asdict(learn.recipe), backbone=learn.backbone.name, weights=learn.weights_used, vocab=vocab, how=learn.dls.how,
         thresholds=[float(t) for t in np.broadcast_to(thresholds, len(vocab))], versions=package_versions()), folder/'predictor.json')
     return folder
 
@@ -58,7 +59,7 @@ def save_predictor(
 @dataclass
 class Predictor:
     "A trained model, the names of its labels, and a threshold for each; call `predict` with image files"
-    model:nn.Module; vocab:list; thresholds:np.ndarray; how:dict; backbone:str; weights:str
+    model:nn.Module; vocab:list; thresholds:np.ndarray; how:dict; backbone:str; weights:str; recipe:Recipe
 
     @torch.no_grad()
     def probabilities(self, x)->np.ndarray: # (N, labels) in 0..1
@@ -78,10 +79,19 @@ class Predictor:
         if xs:
             probs = self.probabilities(torch.stack(list(xs.values())))
             rows.loc[list(xs), self.vocab] = probs
-            rows.loc[list(xs), 'predicted'] = ['|'.join(np.array(self.vocab)[r >= self.thresholds]) for r in probs]
+            rows.loc[list(xs), 'predicted'] = ['|'.join(np.array(self.vocab)[r>0]) for r in decide(probs, self.thresholds, self.recipe.min_labels)]
         return rows
 
 # %% ../nbs/07a_predictor.ipynb #afcfd86d
+_first_format = Recipe(layers='last', scale='none') # what a predictor without a recipe was
+
+def _empty_model(entry, recipe, size, n_out):
+    "The network that a recipe makes of a backbone, without numbers"
+    body = FrozenBody(create_body(entry, 'random')[0], entry.taps if recipe.layers=='several' else ())
+    with torch.no_grad(): width = body(torch.zeros(1, 3, size, size)).shape[1]
+    return nn.Sequential(body, make_head(recipe, width, n_out, top_layers(entry, 'random') if recipe.head=='reference' else None))
+
+# %% ../nbs/07a_predictor.ipynb #2b1dad2b
 def load_predictor(
     folder # Written by `save_predictor`, such as `runs/demo/efficientnet_lite0`
 )->Predictor:
@@ -91,9 +101,9 @@ def load_predictor(
     info = read_json(folder/'predictor.json', what='predictor.json (is this the folder of one backbone of a run?)')
     lacking = {'backbone', 'weights', 'vocab', 'thresholds', 'how'} - set(info)
     if lacking: raise AdsError(f'{folder}/predictor.json lacks {", ".join(sorted(lacking))}; was it written by save_predictor?')
-    body,_ = create_body(info['backbone'], 'random')
-    model = nn.Sequential(FrozenBody(body), linear_head(get_backbone(info['backbone']).nf, len(info['vocab'])))
+    recipe = get_recipe(_first_format, **info.get('recipe', {}))
+    model = _empty_model(get_backbone(info['backbone']), recipe, info['how']['size'], len(info['vocab']))
     try: model.load_state_dict(load_file(folder/'model.safetensors'))
     except (OSError, SafetensorError, RuntimeError) as e: raise AdsError(f'{folder}/model.safetensors does not hold this model: {str(e)[:300]}') from None
     model = model.to(default_device(), memory_format=torch.channels_last).eval()
-    return Predictor(model, info['vocab'], np.array(info['thresholds']), info['how'], info['backbone'], info['weights'])
+    return Predictor(model, info['vocab'], np.array(info['thresholds']), info['how'], info['backbone'], info['weights'], recipe)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['gallery_transforms', 'UnreadableImage', 'read_image', 'why_unreadable', 'bilateral', 'BilateralFilter',
-           'prepare_image', 'prepare_images', 'channel_stats', 'transform_gallery']
+           'prepare_pixels', 'prepare_image', 'prepare_images', 'channel_stats', 'transform_gallery']
 
 # %% ../nbs/03_preprocess.ipynb #441bd2ed
 from .core import AdsError, atomic_write, cache_dir, digest, progress
@@ -20,6 +20,9 @@ from fastai.vision.all import PILImage, Transform
 # %% ../nbs/03_preprocess.ipynb #f5fff1b2
 class UnreadableImage(AdsError):
     "An image file that can't be used; the message is the reason, as it will stand in `skipped.csv`"
+
+# %% ../nbs/03_preprocess.ipynb #bc96918d
+warnings.filterwarnings('ignore', module=r'PIL\.') # once and for Pillow alone: setting filters while threads read images would leave them set
 
 # %% ../nbs/03_preprocess.ipynb #19e189ac
 def _to_rgb(im):
@@ -41,9 +44,7 @@ def read_image(
     path = Path(path)
     try:
         if not path.stat().st_size: raise UnreadableImage('the file is empty')
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(path) as im: return _to_rgb(ImageOps.exif_transpose(im))
+        with Image.open(path) as im: return _to_rgb(ImageOps.exif_transpose(im))
     except FileNotFoundError: raise UnreadableImage('no such file') from None
     except UnidentifiedImageError: raise UnreadableImage('not an image file that Pillow knows') from None
     except Image.DecompressionBombError: raise UnreadableImage(f'more than {2*Image.MAX_IMAGE_PIXELS:,} pixels') from None
@@ -83,53 +84,72 @@ class BilateralFilter(Transform):
     def encodes(self, x:PILImage): return type(x)(Image.fromarray(bilateral(np.asarray(x), **self.spec)))
 
 # %% ../nbs/03_preprocess.ipynb #ec311730
-def _prepared_name(path, size, spec):
+def _reencoded(a):
+    "RGB pixels after a round trip through OpenCV's JPEG at its own quality (95)"
+    return cv2.imdecode(cv2.imencode('.jpg', a[...,::-1])[1], cv2.IMREAD_COLOR)[...,::-1]
+
+def prepare_pixels(
+    im,                 # Upright RGB image, from `read_image`
+    size:int=None,      # Pixels a side, the aspect ratio is not kept; `None`: as it is
+    spec:dict=None,     # `BilateralFilter.spec`, or `None`: no filter
+    reencode:bool=False # A JPEG round trip after the resize and after each run of the filter, as in the reference study
+)->Image.Image: # RGB
+    "Resize, then filter"
+    if size: im = im.resize((size,size), Image.Resampling.BILINEAR)
+    if not reencode: return Image.fromarray(bilateral(np.asarray(im), **spec)) if spec else im
+    a = _reencoded(np.asarray(im))
+    for _ in range(spec['times'] if spec else 0): a = _reencoded(bilateral(a, **{**spec, 'times': 1}))
+    return Image.fromarray(np.ascontiguousarray(a))
+
+# %% ../nbs/03_preprocess.ipynb #329d5dc0
+def _prepared_name(path, *settings):
     "Name of the prepared file below the cache folder; changes with the source file and the settings"
     st = os.stat(path)
-    name = digest(os.path.abspath(path), st.st_size, st.st_mtime_ns, size, spec)
+    name = digest(os.path.abspath(path), st.st_size, st.st_mtime_ns, *settings)
     return f'{name[:2]}/{name}.png'
 
-# %% ../nbs/03_preprocess.ipynb #c3035b86
+# %% ../nbs/03_preprocess.ipynb #731294a0
 def prepare_image(
     path,        # Source file
     folder,      # Cache folder
     size:int=384,# Pixels a side; the aspect ratio is not kept
-    filt=None    # `BilateralFilter` or None
+    filt=None,   # `BilateralFilter` or None
+    reencode:bool=False # As in `prepare_pixels`
 )->Path: # The prepared file, a PNG
     "Read, resize and filter one image unless that was done before; raises `UnreadableImage`"
     spec = filt.spec if filt else None
-    try: dest = Path(folder)/_prepared_name(path, size, spec)
+    try: dest = Path(folder)/_prepared_name(path, size, spec, *(['reencode'] if reencode else []))
     except OSError: raise UnreadableImage('no such file') from None
     if not dest.exists():
-        im = read_image(path).resize((size,size), Image.Resampling.BILINEAR)
-        if filt: im = Image.fromarray(bilateral(np.asarray(im), **spec))
+        im = prepare_pixels(read_image(path), size, spec, reencode)
         with atomic_write(dest) as p: im.save(p, compress_level=1)
     return dest
 
-# %% ../nbs/03_preprocess.ipynb #329d5dc0
-def _prepare_or_why(path, folder, size, filt):
+# %% ../nbs/03_preprocess.ipynb #411463f5
+def _prepare_or_why(*args):
     "(prepared path, '') or (None, reason)"
-    try: return prepare_image(path, folder, size, filt), ''
+    try: return prepare_image(*args), ''
     except UnreadableImage as e: return None, str(e)
 
-# %% ../nbs/03_preprocess.ipynb #731294a0
+# %% ../nbs/03_preprocess.ipynb #577edf4c
 def prepare_images(
     ads,               # `AdsData`
     folder=None,       # Where the prepared images are kept; default: the user's cache
     size:int=384,      # Pixels a side; the reference's 384
     filt=BilateralFilter(), # The filter, or None
-    n_workers:int=None # Threads; default: all cores, 0: none
+    n_workers:int=None, # Threads; default: all cores, 0: none
+    reencode:bool=False # As in `prepare_pixels`
 ): # `AdsData` that points to the prepared images, and a DataFrame of those left out: `file`, `reason`
     "Read, resize and filter all images once; unreadable ones are left out with the reason, and one bad file never ends the run"
     folder = Path(folder) if folder is not None else cache_dir('prepared')
-    job = lambda p: _prepare_or_why(p, folder, size, filt)
+    job = lambda p: _prepare_or_why(p, folder, size, filt, reencode)
     n_workers = (os.cpu_count() or 1) if n_workers is None else n_workers
     with ThreadPoolExecutor(max(n_workers, 1)) as pool:
         done = list(progress((pool.map if n_workers else map)(job, ads.paths), total=len(ads), comment='preparing images'))
     new = pd.Series([p for p,_ in done], index=ads.paths.index, dtype=object)
     skipped = pd.DataFrame([(i,why) for i,(_,why) in zip(new.index, done) if why], columns=['file', 'reason'])
     kept = ads.subset(new.dropna().index)
-    return replace(kept, paths=new.dropna(), prepared=dict(size=size, filter=filt.spec if filt else None)), skipped
+    return replace(kept, paths=new.dropna(), prepared=dict(size=size, filter=filt.spec if filt else None, reencode=reencode)), skipped
 
 # %% ../nbs/03_preprocess.ipynb #4feb1ac1
 def _channel_sums(path):
