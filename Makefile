@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study test dev docs readme clean help
+.PHONY: study ablation test dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
+	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
 	@echo "make test    all notebooks and all of tests/"
 	@echo "make dev     environment and git hooks for working on the notebooks"
 	@echo "make readme  README.md from nbs/index.ipynb"
@@ -19,6 +20,9 @@ $(READY): settings.ini setup.py constraints.txt
 
 study: $(READY)
 	$(BIN)/ads_study --data demo --out runs/demo
+
+ablation: $(READY)
+	$(BIN)/ads_study --ablate --data demo --split stratified --out runs/demo-ablation
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -9,11 +9,10 @@ __all__ = ['detours', 'plan', 'plot_ablation', 'run_ablation']
 from .backbones import backbones, get_backbone
 from .core import AdsError, choose, default_device, digest, read_json, stage, write_csv, write_json
 from .figures import save_figure
-from .metrics import baselines
 from .preprocess import BilateralFilter, prepare_images
 from .predictor import package_versions
 from .recipes import get_recipe, steps, tuned, walk
-from .study import check_config, data_config, load_trial, open_run, run_trial, save_trial, split_run, started_by
+from .study import baseline_scores, check_config, data_config, load_trial, open_run, run_trial, save_trial, split_run, started_by
 from .uncertainty import mean_ci, paired_test
 import gc,itertools
 from dataclasses import asdict, replace
@@ -77,7 +76,7 @@ def plot_ablation(
         for i,r in d.iterrows():
             ax.plot([r[f'{m}_low'], r[f'{m}_high']], [i,i], color='0.6', lw=2, zorder=1)
             ax.scatter(r[m], i, s=32, zorder=2, color='C0', facecolor='white' if r.detour else 'C0')
-        base = table[f'{m}_chance'].iloc[0]
+        base = table[dict(macro_f1='all_labels_macro_f1', mean_ap='chance_mean_ap')[m]].iloc[0]
         ax.axvline(base, color='0.5', ls=':', lw=1)
         ax.annotate('all labels' if m=='macro_f1' else 'chance', (base, len(d)-.4), color='0.4', fontsize=8, ha='center')
         ax.set(xlabel=title, ylim=(-.6, len(d)))
@@ -90,15 +89,13 @@ def plot_ablation(
 # %% ../nbs/10a_ablation.ipynb #cd9d8b8b
 def _ablate(splits, name, out, todo, seeds, weights, size, n_workers, split):
     "All steps of one backbone, as the rows of a table"
-    trials,rows,ads = {},[],splits[0][0]
-    part = lambda p: ads.targs[(ads.split==p).to_numpy()].to_numpy()
-    base = baselines(part('train'), part('test')).loc['all labels']
+    trials,rows,ads = {},[],splits[False][0]
+    base = baseline_scores(splits[False], seeds[0])
     for step,(recipe,changes,before) in todo.items():
         with stage(f'{name}, {step}', None) as t:
             trials[step],used = _step_trials(splits[recipe.reencode], name, recipe, out/'trials'/name.replace('/', '_')/digest(asdict(recipe)), seeds, weights, size, n_workers)
         rows.append({'backbone': name, 'weights': used, **_row(step, trials[step], trials[before], next(iter(trials.values())), seeds[0]),
-            'changes': ', '.join(f'{k}={v}' for k,v in changes.items()), 'compared_with': before, 'detour': step in detours, 'macro_f1_chance': base.macro_f1,
-            'mean_ap_chance': base.mean_ap, 'data': ads.name, 'split': split, 'n_splits': len(splits[0]), 'n_seeds': len(seeds), 'seeds': ' '.join(map(str, seeds)),
+            'changes': ', '.join(f'{k}={v}' for k,v in changes.items()), 'compared_with': before, 'detour': step in detours, **base, 'data': ads.name, 'split': split, 'n_splits': len(splits[False]), 'n_seeds': len(seeds), 'seeds': ' '.join(map(str, seeds)),
             'n_images': len(ads), 'n_labels': len(ads.vocab), 'device': default_device().type, 'seconds': t['seconds'], 'note': ads.note})
         r = rows[-1]
         print(f"{name:20} {step:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]; {t['seconds']:.0f} s", flush=True)

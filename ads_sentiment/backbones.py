@@ -272,17 +272,22 @@ def _find_weights(
         return None,f'random (seed {seed})'
 
 # %% ../nbs/05_backbones.ipynb #c5541df7
+def _built(name, weights, seed):
+    "Registry entry, whole network with random numbers from `seed`, state dict or `None`, and what was used, in words"
+    b = get_backbone(name)
+    state,used = _find_weights(b, str(weights), seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return b, b.builder(), state, used
+
+# %% ../nbs/05_backbones.ipynb #fa3cf8b7
 def create_body(
     name,                # A name in `backbones`, `timm/NAME`, or a `Backbone`
     weights:str='auto',  # 'auto', 'imagenet', 'random', or a .safetensors or .pth file of the whole network or of the body
     seed:int=42          # For random weights: the same seed gives the same numbers
 ): # (`nn.Sequential` in eval mode, which weights it really has)
     "Body of a backbone: normalized images `(N,3,H,W)` to a feature map `(N,nf,h,w)`. Leaves torch's random state as it was"
-    b = get_backbone(name)
-    state,used = _find_weights(b, str(weights), seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        net = b.builder()
+    b,net,state,used = _built(name, weights, seed)
     whole = net.state_dict().keys()
     body = _cut(net).eval()
     if state is not None: body.load_state_dict(_fit_state(body, whole, state, f'{b.name} ({used})'), strict=False)
@@ -346,11 +351,7 @@ def top_layers(
     seed:int=42          # Likewise
 ): # (`nn.Sequential`, possibly empty, from pooled features `(N,nf)` to what the last layer sees, and the width of that)
     "The published layers between pooling and last linear layer, with their weights; an `AdsError` if a file of weights lacks them"
-    b = get_backbone(name)
-    state,used = _find_weights(b, str(weights), seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        net = b.builder()
+    b,net,state,used = _built(name, weights, seed)
     last = net.get_classifier() if hasattr(net, 'get_classifier') else getattr(net, 'classifier', None) or net.fc
     if not isinstance(last, nn.Sequential): return nn.Sequential(),b.nf
     top = last[:-1]

@@ -7,7 +7,7 @@ __all__ = ['plot_label_counts', 'plot_history', 'plot_results', 'plot_per_label'
            'plot_transforms', 'plot_filters', 'plot_cams', 'save_figure']
 
 # %% ../nbs/09a_figures.ipynb #8ea0a53f
-import base64,functools,io
+import io
 from pathlib import Path
 import matplotlib as mpl, matplotlib.style
 import numpy as np, pandas as pd
@@ -19,91 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from .core import AdsError, atomic_write
-
-# %% ../nbs/09a_figures.ipynb #9a629d3c
-class _Figure(Figure):
-    "A figure outside pyplot that a notebook shows by itself: drawings as a PNG of 256 colours, anything with more than 5,000 as a JPEG"
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        full,small = io.BytesIO(),io.BytesIO()
-        self.savefig(full, format='png')
-        im = Image.open(full).convert('RGB')
-        if photo := im.getcolors(5000) is None: im.save(small, 'jpeg', quality=82, subsampling=0)
-        else: im.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, 'png', optimize=True)
-        return {'image/jpeg' if photo else 'image/png': base64.b64encode(small.getvalue()).decode(), 'text/plain': repr(self)}
-
-# %% ../nbs/09a_figures.ipynb #b063468f
-def _figure(
-    w:float, # Width in inches
-    h:float, # Height in inches
-): # An empty figure whose parts are laid out without overlap
-    "A new figure in the library's look"
-    return _Figure(figsize=(w, h), layout='constrained')
-
-# %% ../nbs/09a_figures.ipynb #d4531229
-_style = {'figure.dpi': 72, 'figure.facecolor': 'white', 'savefig.facecolor': 'white', 'text.parse_math': False, 'text.usetex': False,
-    'font.size': 9, 'axes.titlesize': 9.5, 'axes.labelsize': 9, 'xtick.labelsize': 8.5, 'ytick.labelsize': 8.5, 'legend.fontsize': 8.5,
-    'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#888888', 'axes.axisbelow': True,
-    'xtick.color': '#333333', 'ytick.color': '#333333', 'grid.color': '#dddddd', 'grid.linewidth': .7, 'legend.frameon': False}
-
-def _drawn(f):
-    "Run plotting function `f` in the library's style and lay the figure out"
-    @functools.wraps(f)
-    def _inner(*args, **kwargs):
-        with mpl.style.context(['default', _style]):
-            fig = f(*args, **kwargs)
-            fig.draw_without_rendering()
-        return fig
-    return _inner
-
-# %% ../nbs/09a_figures.ipynb #00e1f157
-_colors = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
-_markers = ['o', 's', '^', 'D', 'v', 'P', 'X', '*']
-_splits = {'train': '#0072B2', 'valid': '#56B4E9', 'test': '#E69F00'}
-
-def _look(
-    i:int # Position of a backbone
-)->dict: # `color` and `marker`
-    "How the backbone at position `i` is drawn"
-    return dict(color=_colors[i % len(_colors)], marker=_markers[i % len(_markers)])
-
-# %% ../nbs/09a_figures.ipynb #e0718092
-def _need(
-    df,          # What should be a DataFrame
-    cols,        # Columns it has to have
-    what:str,    # What the table is, for the message
-    key=(),      # Columns that together name a row
-)->pd.DataFrame: # `df` with a fresh index
-    "Raise an `AdsError` unless `df` is a table with rows, the columns `cols` and no two rows of the same `key`"
-    if not isinstance(df, pd.DataFrame): raise AdsError(f'{what}: expected a DataFrame, found a {type(df).__name__}')
-    missing = [c for c in cols if c not in df.columns]
-    if missing: raise AdsError(f"{what}: column {', '.join(missing)} is missing; there is: {', '.join(map(str, df.columns)) or 'nothing'}")
-    if not len(df): raise AdsError(f'{what}: the table has no rows, so there is nothing to draw')
-    twice = df.duplicated(list(key)) if key else np.zeros(len(df), bool)
-    if twice.any():
-        row = ' and '.join(map(str, df.loc[twice.to_numpy(), list(key)].iloc[0]))
-        raise AdsError(f'{what}: {row} stand there twice; expected one row each')
-    return df.reset_index(drop=True)
-
-# %% ../nbs/09a_figures.ipynb #9b738ecc
-def _short(
-    s,        # Any name
-    n:int=30  # Longest text shown, in characters
-)->str: # One line of at most `n` characters
-    "A name as it is shown in a figure"
-    s = ' '.join(str(s).split())
-    return s if len(s) <= n else s[:n-1].rstrip() + '…'
-
-# %% ../nbs/09a_figures.ipynb #d7f1b973
-def _name_rows(
-    ax,         # Axes with one horizontal row a name
-    names,      # Names from the top down
-    grid='x',   # Which grid lines: 'x', 'y' or 'both'
-):
-    "Write `names` along the y axis, the first at the top, close around the rows"
-    ax.set_yticks(range(len(names)), list(names))
-    ax.set_ylim(len(names)-.4, -.6)
-    ax.tick_params(axis='y', length=0)
-    ax.grid(axis=grid)
+from .look import backbone_look, in_style, name_rows, need_table, new_figure, short_name, split_colors
 
 # %% ../nbs/09a_figures.ipynb #5aae2dea
 def _label_counts(
@@ -111,18 +27,18 @@ def _label_counts(
     split,              # For each image 'train', 'valid' or 'test'; a Series must have the index of `targs`
 )->pd.DataFrame: # Labels x splits: positive images, the most common label first
     "Count positives per label and split; raises `AdsError` when the two don't belong together"
-    _need(targs, [], 'label table')
+    need_table(targs, [], 'label table')
     if not targs.shape[1]: raise AdsError('label table: it has no columns; expected one a label')
     if len(split) != len(targs): raise AdsError(f'split has {len(split)} entries for {len(targs)} images; expected one for each')
     if isinstance(split, pd.Series) and not split.index.equals(targs.index):
         raise AdsError('split and label table list the images in different orders; pass split.loc[targs.index]')
-    odd = sorted({str(s) for s in split} - set(_splits))
-    if odd: raise AdsError(f"split has {', '.join(map(repr, odd[:5]))}; expected {', '.join(_splits)}")
-    counts = targs.astype(int).groupby(np.asarray(split, dtype=object)).sum().T.reindex(columns=list(_splits), fill_value=0)
+    odd = sorted({str(s) for s in split} - set(split_colors))
+    if odd: raise AdsError(f"split has {', '.join(map(repr, odd[:5]))}; expected {', '.join(split_colors)}")
+    counts = targs.astype(int).groupby(np.asarray(split, dtype=object)).sum().T.reindex(columns=list(split_colors), fill_value=0)
     return counts.iloc[np.argsort(-counts.sum(axis=1).to_numpy(), kind='stable')]
 
 # %% ../nbs/09a_figures.ipynb #34f4d954
-@_drawn
+@in_style
 def plot_label_counts(
     targs:pd.DataFrame, # Images x labels, 0 or 1
     split,              # For each image 'train', 'valid' or 'test'; a Series must have the index of `targs`
@@ -130,134 +46,174 @@ def plot_label_counts(
     "How many images carry each label, the most common first, stacked by split; raises `AdsError` for inputs that don't fit together"
     counts = _label_counts(targs, split)
     total,left = counts.sum(axis=1).to_numpy(),np.zeros(len(counts))
-    fig = _figure(8, 1.1 + .24*len(counts))
+    fig = new_figure(8, 1.1 + .24*len(counts))
     ax = fig.subplots()
-    for s,color in _splits.items():
+    for s,color in split_colors.items():
         n = int((np.asarray(split, dtype=object)==s).sum())
         ax.barh(range(len(counts)), counts[s], left=left, color=color, height=.74, label=f'{s} ({n:,} images)')
         left += counts[s].to_numpy()
     for i,n in enumerate(total): ax.annotate(f'{n:,}', (n, i), (4, 0), textcoords='offset points', va='center', fontsize=8, color='#333333')
-    _name_rows(ax, [_short(l) for l in counts.index])
+    name_rows(ax, [short_name(l) for l in counts.index])
     ax.set(xlabel='images with the label', xlim=(0, max(1, total.max())*1.08))
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.legend(loc='lower right')
     return fig
 
 # %% ../nbs/09a_figures.ipynb #2be0f488
-_history = ['backbone', 'epoch', 'train_loss', 'valid_loss', 'macro_f1', 'mean_ap']
+_ways = { # what changes along the axis -> its name, name of the images that are not trained on, scores on the right, columns whose best is marked
+    'epoch': ('epoch', 'validation', ['mean_ap', 'macro_f1'], ['valid_loss', 'macro_f1']),
+    'l2': ('strength of the regularization (l2): weak to strong', 'held-out', ['mean_ap'], ['mean_ap'])}
+_curves = { # colour and name; what is not trained on is called as above
+    'train_loss': ('#56B4E9', 'training'), 'valid_loss': ('#0072B2', ''), 'macro_f1': ('#D55E00', 'macro-F1'), 'mean_ap': ('#009E73', 'mAP')}
+_marks = {'valid_loss': ('--', 'o', 'lowest validation loss'), 'macro_f1': (':', 'D', 'highest macro-F1'), 'mean_ap': ('--', 's', 'chosen: highest mAP')}
 
-def _best_epoch(
-    h:pd.DataFrame, # History of one backbone
+def _way(
+    history # What should be a table of training
+): # 'epoch' or 'l2', and the table, in each backbone from the first epoch or the strongest regularization on
+    "How a head was trained; raises an `AdsError` for a table of neither kind or of both"
+    need_table(history, ['backbone'], 'history')
+    ways = [k for k in _ways if k in history]
+    if len(ways)!=1: raise AdsError(f"history: expected one of the columns {' and '.join(_ways)}; there is: {', '.join(map(str, history.columns))}")
+    h = need_table(history, ['backbone', 'train_loss', 'valid_loss', *_ways[ways[0]][2]], 'history', ['backbone', ways[0]])
+    return ways[0], h.sort_values(ways[0], ascending=ways[0]=='epoch', kind='stable', ignore_index=True)
+
+# %% ../nbs/09a_figures.ipynb #a40a7a01
+def _best_at(
+    h:pd.DataFrame, # History of one backbone, as `_way` sorts it
+    way:str,        # 'epoch' or 'l2'
     col:str,        # 'valid_loss' (lowest is best) or a score (highest is best)
-): # (epoch, value), or `None` if the column holds no number
-    "The epoch at which `col` is best; of equals the first"
+): # (epoch or l2, value), or `None` if the column holds no number
+    "Where `col` is best; of equals the first"
     v = pd.to_numeric(h[col]).replace([np.inf, -np.inf], np.nan).dropna()
     if v.empty: return None
     i = v.idxmin() if col.endswith('loss') else v.idxmax()
-    return int(h.epoch[i]),float(v[i])
+    return float(h[way][i]),float(v[i])
 
-# %% ../nbs/09a_figures.ipynb #a40a7a01
+# %% ../nbs/09a_figures.ipynb #901ec6ad
 def _curve(
     ax,             # Axes
     h:pd.DataFrame, # History of one backbone
+    way:str,        # 'epoch' or 'l2'
     col:str,        # Column to draw
-    style,          # Line style
-    color,          # Colour
-    label:str,      # Name in the legend
 ):
-    "One column over the epochs; a dot a value where there are few"
-    d = h[['epoch', col]].replace([np.inf, -np.inf], np.nan).dropna()
-    ax.plot(d.epoch, d[col], style, color=color, lw=1.4, marker='.' if len(d) < 15 else None, ms=5, label=label)
+    "One column along epochs or strengths; a dot a value where there are few"
+    d = h[[way, col]].replace([np.inf, -np.inf], np.nan).dropna()
+    color,label = _curves[col]
+    ax.plot(d[way], d[col], color=color, lw=1.4, marker='.' if len(d) < 15 else None, ms=5, label=label or _ways[way][1])
 
-# %% ../nbs/09a_figures.ipynb #f82080da
+# %% ../nbs/09a_figures.ipynb #b5e9851b
 def _mark_best(
-    axs,       # The axes of one backbone: loss, scores
-    best,      # (epoch, value) or `None`
-    on:int,    # Which of `axs` the value belongs to
-    style,     # Style of the vertical line
-    marker,    # Marker at the value
-)->str: # ' lowest 0.599 in epoch 20,' for the title, or nothing
-    "Mark an epoch in all of `axs`, and its value where it was chosen"
-    if best is None: return ''
+    axs,            # The axes of one backbone: loss, scores
+    h:pd.DataFrame, # Its history
+    way:str,        # 'epoch' or 'l2'
+    col:str,        # Column whose best is marked
+)->str: # ', lowest 0.599 in epoch 20' for the title, or nothing
+    "Mark where `col` is best in all of `axs`, and its value where it belongs"
+    if (best := _best_at(h, way, col)) is None: return ''
+    on,(style,marker,_) = 0 if col.endswith('loss') else 1,_marks[col]
     for ax in axs: ax.axvline(best[0], ls=style, color='#666666', lw=1, zorder=1)
     axs[on].plot(*best, marker, color='black', ms=6, mfc='white', mew=1.3, zorder=5, clip_on=False)
-    return f" {'lowest' if on==0 else 'highest'} {best[1]:.3f} in epoch {best[0]},"
+    return f", {'highest' if on else 'lowest'} {best[1]:.3f} {f'in epoch {best[0]:.0f}' if way=='epoch' else f'at l2 {best[0]:g}'}"
 
-# %% ../nbs/09a_figures.ipynb #10ee13ce
-@_drawn
-def plot_history(
-    history:pd.DataFrame # Columns backbone, epoch, train_loss, valid_loss, macro_f1, mean_ap; an empty value is a break in the curve
-)->Figure:
-    "Loss, macro-F1 and mAP over the epochs, one row a backbone, with the epochs of lowest validation loss and highest F1 marked"
-    names = list(_need(history, _history, 'history', ['backbone', 'epoch']).backbone.unique())
-    fig = _figure(9, .7 + 2.1*len(names))
-    rows = fig.subplots(len(names), 2, sharex=True, sharey='col', squeeze=False)
-    for name,axs in zip(names, rows):
-        h = history[history.backbone==name].sort_values('epoch').reset_index(drop=True)
-        for col,style,color,label in [('train_loss','-','#56B4E9','training'), ('valid_loss','-','#0072B2','validation')]:
-            _curve(axs[0], h, col, style, color, label)
-        for col,style,color,label in [('macro_f1','-','#D55E00','macro-F1'), ('mean_ap','-','#009E73','mAP')]:
-            _curve(axs[1], h, col, style, color, label)
-        loss = _mark_best(axs, _best_epoch(h, 'valid_loss'), 0, '--', 'o')
-        f1 = _mark_best(axs, _best_epoch(h, 'macro_f1'), 1, ':', 'D')
-        axs[0].set_title(f'{_short(name, 32)}: loss,{loss}'.rstrip(','))
-        axs[1].set_title(f'validation macro-F1,{f1} and mAP' if f1 else 'validation macro-F1 and mAP')
-        for ax in axs: ax.grid()
-    for ax in rows[-1]: ax.set_xlabel('epoch')
-    rows[0,0].xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    rows[0,1].set_ylim(bottom=0)
-    _history_legend(fig, rows[0])
-    return fig
+# %% ../nbs/09a_figures.ipynb #c1f68a74
+def _way_axis(
+    ax,      # Axes
+    way:str, # 'epoch' or 'l2'
+    values,  # All epochs or strengths of the table
+):
+    "The axis that epochs or strengths run along"
+    if way=='epoch': return ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    tried = sorted(set(values))
+    ax.set_xscale('log')
+    ax.set_xlim(tried[0]/2, tried[-1]*2)
+    if len(tried) < 12: ax.set_xticks(tried, [f'{v:g}' for v in tried])
+    ax.minorticks_off()
 
-# %% ../nbs/09a_figures.ipynb #24ed660b
 def _history_legend(
-    fig, # Figure of `plot_history`
-    axs, # Its first row
+    fig,     # Figure of `plot_history`
+    axs,     # Its first row
+    way:str, # 'epoch' or 'l2'
 ):
     "What the lines and marks of `plot_history` mean, in one line above it"
     lines = [l for ax in axs for l in ax.get_lines() if not l.get_label().startswith('_')]
-    marks = [Line2D([], [], ls=ls, marker=m, color='#666666', mec='black', mfc='white', ms=6) for ls,m in (('--','o'), (':','D'))]
-    names = [l.get_label() for l in lines] + ['lowest validation loss', 'highest macro-F1']
-    fig.legend(lines + marks, names, loc='outside upper center', ncols=6)
+    marks = [_marks[c] for c in _ways[way][3]]
+    keys = [Line2D([], [], ls=ls, marker=m, color='#666666', mec='black', mfc='white', ms=6) for ls,m,_ in marks]
+    fig.legend(lines + keys, [l.get_label() for l in lines] + [n for *_,n in marks], loc='outside upper center', ncols=6)
+
+# %% ../nbs/09a_figures.ipynb #10ee13ce
+@in_style
+def plot_history(
+    history:pd.DataFrame # backbone, train_loss, valid_loss, mean_ap and either epoch, macro_f1 or l2; an empty value is a break in the curve
+)->Figure:
+    "Loss and scores over the epochs, or over the strengths of the regularization, one row a backbone, with the best ones marked"
+    way,history = _way(history)
+    xlabel,held,scores,marked = _ways[way]
+    names = list(history.backbone.unique())
+    fig = new_figure(9, .7 + 2.1*len(names))
+    rows = fig.subplots(len(names), 2, sharex=True, sharey='col', squeeze=False)
+    _way_axis(rows[0,0], way, history[way])
+    for name,axs in zip(names, rows):
+        h = history[history.backbone==name]
+        for ax,cols in zip(axs, [['train_loss', 'valid_loss'], scores]):
+            for c in cols: _curve(ax, h, way, c)
+        best = {c: _mark_best(axs, h, way, c) for c in marked}
+        axs[0].set_title(f"{short_name(name, 32)}: loss{best.get('valid_loss', '')}")
+        axs[1].set_title(f'{held} ' + ' and '.join(f"{_curves[c][1]}{best.get(c, '')}" for c in scores))
+        for ax in axs: ax.grid()
+    for ax in rows[-1]: ax.set_xlabel(xlabel)
+    rows[0,1].set_ylim(bottom=0)
+    _history_legend(fig, rows[0], way)
+    return fig
 
 # %% ../nbs/09a_figures.ipynb #191a9e93
-_scores = [('macro_f1', 'macro-F1', {'all_labels_macro_f1': ('every label', '--'),
-                                     'most_frequent_macro_f1': ('most frequent labels', ':')}),
-           ('mean_ap', 'mAP', {'chance_mean_ap': ('chance', '--')})]
+_scores = [('macro_f1', 'macro-F1 on the test part', {'all_labels_macro_f1': ('baseline: every label', '--'),
+                                                      'most_frequent_macro_f1': ('baseline: most frequent labels', ':'),
+                                                      'prevalence_random_macro_f1': ('baseline: random, by frequency', '-.')}),
+           ('mean_ap', 'mAP on the test part', {'chance_mean_ap': ('baseline: chance', '--')})]
+_person = ('held_out_macro_f1', 'macro-F1 by the votes of all but one', {'human_macro_f1': ('one person', '-'),
+                                                                        'held_out_all_labels_macro_f1': ('baseline: every label', '--')})
 _results = ['backbone', 'weights'] + [c for s,_,base in _scores for c in (s, f'{s}_low', f'{s}_high', *base)]
+_person_cols = [f'{c}{s}' for c in ('held_out_macro_f1', 'human_macro_f1') for s in ('', '_low', '_high')] + ['held_out_all_labels_macro_f1']
 
 def _score_panel(
     ax,                   # Axes with a row a backbone
     results:pd.DataFrame, # Table of results
     score:str,            # Column of the score
-    name:str,             # Its name on the axis
-    base:dict,            # Column of a baseline -> (name, line style)
+    xlabel:str,           # Its name on the axis
+    base:dict,            # Column of what it is compared with -> (name, line style); a person's interval is a grey band
 ):
-    "One score with its interval and its baselines"
+    "One score with its interval and what it is compared with"
+    shown = [c for c in (score, f'{score}_high', *base, *(f'{b}_high' for b in base)) if c in results]
+    right = 1.1*np.nanmax(results[shown].to_numpy(float), initial=.05)
     for i,r in results.iterrows():
-        ax.hlines(i, r[f'{score}_low'], r[f'{score}_high'], color=_look(i)['color'], lw=2.2)
-        ax.plot(r[score], i, **_look(i), ms=7)
-        if pd.notna(r[score]): ax.annotate(f'{r[score]:.3f}', (r[score], i), (0, 7), textcoords='offset points', ha='center',
-            fontsize=8.5, bbox=dict(fc='white', ec='none', alpha=.85, pad=.5))
-        for col,(_,ls) in base.items(): ax.vlines(r[col], i-.5, i+.5, color='#333333', ls=ls, lw=1.2)
+        for col,(_,ls) in base.items():
+            if col=='human_macro_f1' and pd.notna(low := r[f'{col}_low']):
+                ax.add_patch(Rectangle((low, i-.5), r[f'{col}_high']-low, 1, color='#e4e4e4', lw=0, zorder=0))
+            if pd.notna(r[col]): ax.vlines(r[col], i-.5, i+.5, color='#333333', ls=ls, lw=1.2)
+        ax.hlines(i, r[f'{score}_low'], r[f'{score}_high'], color=backbone_look(i)['color'], lw=2.2)
+        ax.plot(r[score], i, **backbone_look(i), ms=7, clip_on=False)
+        if pd.notna(r[score]): ax.annotate(f'{r[score]:.3f}', (r[score], i), (0, 7), textcoords='offset points', fontsize=8.5,
+            ha='left' if r[score] < .08*right else 'center', bbox=dict(fc='white', ec='none', alpha=.85, pad=.5))
     lines = [Line2D([], [], color='#333333', ls=ls, lw=1.2) for _,ls in base.values()]
-    ax.legend(lines, [f'baseline: {n}' for n,_ in base.values()], loc='lower left', bbox_to_anchor=(-.02, 1), borderaxespad=0)
-    top = np.nanmax(results[[score, f'{score}_high', *base]].to_numpy(float), initial=.05)
-    ax.set(xlabel=f'{name} on the test split', xlim=(0, top*1.1))
+    ax.legend(lines, [n for n,_ in base.values()], loc='lower left', bbox_to_anchor=(-.02, 1), borderaxespad=0)
+    ax.set(xlabel=xlabel, xlim=(0, right))
 
 # %% ../nbs/09a_figures.ipynb #822a119c
-@_drawn
+@in_style
 def plot_results(
-    results:pd.DataFrame # A row a backbone: backbone, weights, macro_f1 and mean_ap each with _low and _high, and the three baselines
+    results:pd.DataFrame # A row a backbone, as in results.csv; the columns of a held-out person may be missing
 )->Figure:
-    "Macro-F1 and mAP of each backbone with their intervals, on a scale from 0, and the baselines as lines"
-    results = _need(results, _results, 'results')
-    fig = _figure(9, 1.1 + .55*len(results))
-    axs = fig.subplots(1, 2, sharey=True)
-    for ax,args in zip(axs, _scores): _score_panel(ax, results, *args)
-    _name_rows(axs[0], [f'{_short(b, 28)}\n{_short(w, 34)}' for b,w in zip(results.backbone, results.weights)])
-    axs[1].tick_params(axis='y', length=0)
-    axs[1].grid(axis='x')
+    "Macro-F1 and mAP of each backbone with their intervals, on a scale from 0, and the baselines as lines; one person where there is one"
+    results = need_table(results, _results, 'results')
+    person = [_person] if 'human_macro_f1' in results else []
+    if person: need_table(results, _person_cols, 'results')
+    fig = new_figure(10.4 if person else 9, 1.4 + .55*len(results))
+    axs = fig.subplots(1, 2+len(person), sharey=True)
+    for ax,args in zip(axs, _scores+person): _score_panel(ax, results, *args)
+    name_rows(axs[0], [f'{short_name(b, 28)}\n{short_name(w, 34)}' for b,w in zip(results.backbone, results.weights)])
+    for ax in axs[1:]:
+        ax.tick_params(axis='y', length=0)
+        ax.grid(axis='x')
     return fig
 
 # %% ../nbs/09a_figures.ipynb #04047b78
@@ -273,27 +229,27 @@ def _label_baseline(
     return base.sort_values('positives', ascending=False, kind='stable')
 
 # %% ../nbs/09a_figures.ipynb #f49eb24d
-@_drawn
+@in_style
 def plot_per_label(
     per_label:pd.DataFrame # A row a backbone and label: backbone, label, test_positives, f1, tp, fp, fn, tn
 )->Figure:
-    "F1 of each label on the test split, the label with most test positives first, with the F1 of predicting it for every ad"
-    d = _need(per_label, _per_label, 'per-label table', ['backbone', 'label'])
+    "F1 of each label on the test part, the label with most test positives first, with the F1 of predicting it for every ad"
+    d = need_table(per_label, _per_label, 'per-label table', ['backbone', 'label'])
     base,names = _label_baseline(d),list(d.backbone.unique())
-    fig = _figure(8, 1.2 + len(base)*(.2 + .045*len(names)))
+    fig = new_figure(8, 1.2 + len(base)*(.2 + .045*len(names)))
     ax = fig.subplots()
     ax.barh(range(len(base)), base.f1.fillna(0), height=.8, color='#e4e4e4')
     ax.vlines(base.f1.where(base.positives>0), np.arange(len(base))-.4, np.arange(len(base))+.4, color='#555555', lw=1.6)
     for i,name in enumerate(names):
         f1 = d[d.backbone==name].set_index('label').f1.reindex(base.index)
-        ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4, **_look(i))
+        ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4, **backbone_look(i))
     for i in np.flatnonzero(base.positives==0): ax.text(.01, i, 'no test ad has it', va='center', fontsize=8, style='italic')
-    _name_rows(ax, [f'{_short(l)}  ({n:,})' for l,n in base.positives.items()])
-    keys = [Line2D([], [], ls='', ms=6, **_look(i)) for i in range(len(names))]
+    name_rows(ax, [f'{short_name(l)}  ({n:,})' for l,n in base.positives.items()])
+    keys = [Line2D([], [], ls='', ms=6, **backbone_look(i)) for i in range(len(names))]
     keys.append(Line2D([], [], ls='', marker='|', ms=10, mew=1.6, color='#555555'))
-    fig.legend(keys, [_short(n) for n in names] + ['predicting it for every ad'], loc='outside upper center', ncols=3)
+    fig.legend(keys, [short_name(n) for n in names] + ['predicting it for every ad'], loc='outside upper center', ncols=3)
     ax.set_xlim(-.01, 1.06*np.nanmax([*d.f1, *base.f1, .1]))
-    ax.set_xlabel('F1 on the test split (number of test ads with the label in brackets)')
+    ax.set_xlabel('F1 on the test part (number of test ads with the label in brackets)')
     return fig
 
 # %% ../nbs/09a_figures.ipynb #b644c03c
@@ -307,23 +263,23 @@ def _confusion_panel(
     ax.imshow(share, cmap='Blues', vmin=0, vmax=1.15)
     for (i,j),n in np.ndenumerate(m):
         ax.text(j, i, f'{int(n):,}', ha='center', va='center', fontsize=9, color='white' if share[i,j] > .75 else '#222222')
-    ax.set_title(_short(r.label, 20), fontsize=8.5, loc='center')
+    ax.set_title(short_name(r.label, 20), fontsize=8.5, loc='center')
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color='#888888')
 
 # %% ../nbs/09a_figures.ipynb #a9589286
-@_drawn
+@in_style
 def plot_label_confusions(
     per_label:pd.DataFrame # A row a label, of one backbone: backbone, label, test_positives, tp, fp, fn, tn
 )->Figure:
     "A 2 x 2 confusion matrix for each label, the label with most test positives first; raises `AdsError` for more than one backbone"
-    d = _need(per_label, _per_label, 'per-label table', ['backbone', 'label'])
+    d = need_table(per_label, _per_label, 'per-label table', ['backbone', 'label'])
     if d.backbone.nunique() > 1:
         raise AdsError(f"per-label table has the backbones {', '.join(map(str, d.backbone.unique()))}; "
                        f"pass the rows of one, such as df[df.backbone=={d.backbone[0]!r}]")
     d = d.sort_values('test_positives', ascending=False, kind='stable').reset_index(drop=True)
     nc = min(6, len(d))
-    fig = _figure(max(3., 1.5*nc), .55 + 1.6*(-(-len(d)//nc)))
+    fig = new_figure(max(3., 1.5*nc), .55 + 1.6*(-(-len(d)//nc)))
     axs = fig.subplots(-(-len(d)//nc), nc, squeeze=False)
     for ax,(_,r) in zip(axs.flat, d.iterrows()): _confusion_panel(ax, r)
     for ax in axs.flat[len(d):]: ax.axis('off')
@@ -331,7 +287,7 @@ def plot_label_confusions(
     for i,ax in enumerate(axs.flat[:len(d)]):
         if i+nc >= len(d): ax.set_xticks([0,1], ['predicted', 'not'])
     for ax in axs.flat: ax.tick_params(length=0, labelsize=7.5)
-    fig.suptitle(_short(d.backbone[0], 60), fontweight='bold', fontsize=9.5, x=.01, ha='left')
+    fig.suptitle(short_name(d.backbone[0], 60), fontweight='bold', fontsize=9.5, x=.01, ha='left')
     return fig
 
 # %% ../nbs/09a_figures.ipynb #335efa37
@@ -397,7 +353,7 @@ def _filter_row(
     for ax in axs[:2]: ax.add_patch(Rectangle((x0-.5, y0-.5), x1-x0, y1-y0, fill=False, ec='#D55E00', lw=1.5))
 
 # %% ../nbs/09a_figures.ipynb #52c15f65
-@_drawn
+@in_style
 def plot_filter(
     before,      # Pillow images
     after,       # The same images filtered, same sizes
@@ -411,26 +367,26 @@ def plot_filter(
         if a.size != b.size: raise AdsError(f'image {i} is {a.size} before and {b.size} after; resize it first, then filter')
     pairs = [(np.asarray(a, dtype=np.float32), np.asarray(b, dtype=np.float32)) for a,b in zip(before, after)]
     gain = _gain([np.abs(b-a) for a,b in pairs])
-    fig = _figure(10, .3 + sum(2*np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs))
+    fig = new_figure(10, .3 + sum(2*np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs))
     axs = fig.subplots(len(pairs), 5, squeeze=False, height_ratios=[np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs])
     for row,(a,b) in zip(axs, pairs): _filter_row(row, a, b, int(zoom), gain)
     for ax,t in zip(axs[0], ['before', 'after', f'before, {zoom} x', f'after, {zoom} x', f'difference x {gain}']): ax.set_title(t)
     return fig
 
 # %% ../nbs/09a_figures.ipynb #149a98f8
-@_drawn
+@in_style
 def plot_transforms(
     images_by_name:dict # Name of a transform -> Pillow images, the same ads in the same order
 )->Figure:
     "A gallery with a row a transform and a column an ad; raises `AdsError` when the rows differ in length"
     if not images_by_name: raise AdsError('transforms: the dict is empty, so there is nothing to draw')
-    rows = {_short(k, 24): [_thumb(im, 240) for im in _images(v, f'transform {k!r}')] for k,v in images_by_name.items()}
+    rows = {short_name(k, 24): [_thumb(im, 240) for im in _images(v, f'transform {k!r}')] for k,v in images_by_name.items()}
     ns = [f'{k}: {len(v)}' for k,v in rows.items()]
     nc = len(next(iter(rows.values())))
     if any(len(v) != nc for v in rows.values()):
         raise AdsError(f"transforms have different numbers of images ({', '.join(ns)}); expected the same ads in each row")
     high = [np.clip(max(im.height/im.width for im in v), .4, 1.6) for v in rows.values()]
-    fig = _figure(1.2 + 1.5*nc, .2 + 1.5*sum(high))
+    fig = new_figure(1.2 + 1.5*nc, .2 + 1.5*sum(high))
     axs = fig.subplots(len(rows), nc, squeeze=False, height_ratios=high)
     for axr,(name,imgs) in zip(axs, rows.items()):
         for ax,im in zip(axr, imgs):
@@ -457,7 +413,7 @@ def _mosaic(
     return out
 
 # %% ../nbs/09a_figures.ipynb #2e75102d
-@_drawn
+@in_style
 def plot_filters(
     weights,                    # Array (n,3,k,k): weights of a first convolution
     title:str='First filters',  # Shown above
@@ -469,11 +425,11 @@ def plot_filters(
     if not np.isfinite(w).all(): raise AdsError(f'{(~np.isfinite(w)).sum()} of the {w.size} weights are not finite numbers')
     n,top = len(w),np.abs(w).max()
     nc = n if n < 8 else min(range(8, 17), key=lambda c: (-n % c, abs(c-np.sqrt(2*n))))
-    fig = _figure(max(3.4, .58*nc), .5 + .58*(-(-n//nc)))
+    fig = new_figure(max(3.4, .58*nc), .5 + .58*(-(-n//nc)))
     ax = fig.subplots()
     ax.imshow(_mosaic(.5 + w/(2*top) if top else w+.5, nc, px=max(1, 56//w.shape[2]), gap=6), interpolation='nearest')
     about = f"{n} filter{'s' if n>1 else ''} of {w.shape[2]} x {w.shape[3]}, scale ±{top:.2g}"
-    fig.suptitle(f'{_short(title, 60)}\n{about}', fontsize=9.5, x=.01, ha='left')
+    fig.suptitle(f'{short_name(title, 60)}\n{about}', fontsize=9.5, x=.01, ha='left')
     ax.axis('off')
     return fig
 
@@ -515,7 +471,7 @@ def _show_prob(
     ax.barh(0, 1, height=.3, color='#eeeeee')
     ax.barh(0, prob, height=.3, color='#0072B2' if yes else '#999999')
     ax.vlines(thresh, -.28, .28, color='#D55E00', lw=2)
-    ax.text(0, .34, _short(label, 22), fontweight='bold', va='bottom')
+    ax.text(0, .34, short_name(label, 22), fontweight='bold', va='bottom')
     ax.text(0, -.34, f"{prob:.2f} {'≥' if yes else '<'} {thresh:.2f}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
     ax.set(xlim=(0, 1), ylim=(-1.6, 1.6))
     ax.axis('off')
@@ -541,7 +497,7 @@ def _check_cams(
     return cams,probs,thresholds
 
 # %% ../nbs/09a_figures.ipynb #2029ba01
-@_drawn
+@in_style
 def plot_cams(
     image,       # The ad, a Pillow image
     cams,        # Array (labels, layers, h, w), 0 to 1; a map of NaN means no evidence
@@ -555,7 +511,7 @@ def plot_cams(
     cams,probs,thresholds = _check_cams(cams, labels, layers, probs, thresholds)
     ad = _thumb(_images([image], 'image')[0])
     tall = np.clip(ad.height/ad.width, .5, 1.6)
-    fig = _figure(4.6 + 1.9*len(layers), .4 + 1.8*tall*len(labels))
+    fig = new_figure(4.6 + 1.9*len(layers), .4 + 1.8*tall*len(labels))
     grid = fig.add_gridspec(len(labels), 2+len(layers), width_ratios=[1.25, .95, *[1]*len(layers)])
     left = fig.add_subplot(grid[:min(2, len(labels)),0])
     left.imshow(ad)
@@ -567,11 +523,11 @@ def plot_cams(
         for j,layer in enumerate(layers):
             ax = fig.add_subplot(grid[i,2+j])
             _show_cam(ax, ad.convert('L'), cams[i,j])
-            if i==0: ax.set_title(_short(layer, 24))
+            if i==0: ax.set_title(short_name(layer, 24))
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), _cam_colors())
     bar = fig.colorbar(scale, ax=fig.axes, shrink=min(1, 2/len(labels)), aspect=25, anchor=(0, 1), panchor=False, ticks=[0,.5,1])
     bar.set_label("evidence, share of the map's maximum")
-    if title: fig.suptitle('\n'.join(_short(t, 30 + 24*len(layers)) for t in str(title).splitlines()), fontsize=9.5, x=.01, ha='left')
+    if title: fig.suptitle('\n'.join(short_name(t, 30 + 24*len(layers)) for t in str(title).splitlines()), fontsize=9.5, x=.01, ha='left')
     return fig
 
 # %% ../nbs/09a_figures.ipynb #60fb103b

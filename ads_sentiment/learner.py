@@ -10,7 +10,7 @@ __all__ = ['part_targs', 'soft_targs', 'recipe_pos_weight', 'plain_dl', 'ads_lea
 from .backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
 from .core import AdsError, atomic_write, cache_dir, default_device, digest, mixed_precision, progress, set_seed
 from .data import ads_dataloaders
-from .heads import FeatureScale, choose_l2, make_head, solve_head, split_head, strengths
+from .heads import FeatureScale, choose_l2, make_head, solve_head, split_head, strengths, threads_for
 from .metrics import ads_metrics, pos_weight, tune_thresholds
 from .preprocess import channel_stats
 from .recipes import Recipe, recipes, reference, tuned, varies
@@ -48,12 +48,15 @@ def soft_targs(
     return (votes + prior_votes*f)/(people + prior_votes)
 
 # %% ../nbs/07_learner.ipynb #76a8b9a3
+@cache
+def _say_once(line): print(line, flush=True)
+
 def recipe_pos_weight(dls, recipe:Recipe): # Tensor, one weight a label, or `None`
     "The weights of positives that a recipe asks for"
     if recipe.pos_weight=='none': return None
     counts = None
     if recipe.pos_weight=='votes':
-        if dls.ads.votes is None: print(f'{dls.ads.name} has no votes: the weights come from its labels, one vote each')
+        if dls.ads.votes is None: _say_once(f'{dls.ads.name} has no votes: the weights come from its labels, one vote each')
         else: counts = dls.ads.votes.loc[(dls.ads.split=='train').to_numpy(), dls.ads.vocab].sum().to_numpy()
     return pos_weight(part_targs(dls), recipe.pos_weight_cap or None, counts=counts).to(default_device())
 
@@ -304,7 +307,7 @@ def features(
     turn:int=None     # Which pass, for a recipe whose body looks anew each time; default: as the body sees images in eval mode now
 )->np.ndarray: # (images, width) float32, in the order of the part
     "The features of a part, from the store if they are there, computed and kept otherwise"
-    if turn is not None and varies(self.recipe):
+    if turn is not None and varies(self.recipe) and self.recipe.passes:
         with np.load(self.look(folder)[turn], allow_pickle=False) as f:
             if part in f: return f[part]
     row = {p: i for i,p in enumerate(plain_dl(self.dls, 'all').items['path'])}
@@ -349,14 +352,6 @@ def _only_head(learn, dls):
         for k,v in whole.items(): setattr(learn, k, v)
         learn.opt = None # a new optimizer the next time, for all of the model
 
-@contextmanager
-def _one_thread():
-    "Inside, torch computes on one thread: a head is so small that sharing its work costs more than it saves"
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(n)
-
 class _EpochBar(Callback):
     "One bar over all epochs"
     def before_fit(self): self.bar = progress(range(self.n_epoch), comment='epochs of the head')
@@ -375,7 +370,7 @@ def _to_scale(learn, x, fit=False):
 def _fit_adam(learn, epochs, cbs, folder, verbose):
     "Epochs of Adam on features"
     if learn.recipe.head!='fastai': _to_scale(learn, _features(learn, 'train', folder, 0), fit=True)
-    with _only_head(learn, feature_dls(learn, folder)), _one_thread():
+    with _only_head(learn, feature_dls(learn, folder)), threads_for(0):
         if verbose: learn.fit_recipe(epochs, cbs)
         else:
             with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs, [_EpochBar(), *(cbs or [])])

@@ -9,7 +9,7 @@ __all__ = ['decide', 'macro_f1', 'micro_f1', 'label_ap', 'mean_ap', 'ads_metrics
 
 # %% ../nbs/06_metrics.ipynb #f54794c9
 from .core import AdsError
-from .figures import _drawn, _figure, _look, _short
+from .look import in_style, new_figure, backbone_look, short_name
 import numpy as np, pandas as pd, torch
 from sklearn import metrics as skm
 from fastai.metrics import AccumMetric
@@ -148,20 +148,20 @@ def ece(preds, targs, n_bins:int=10)->float: # In 0..1; 0 is perfect
     return float((c.n*(c.mean_prob-c.share).abs()).sum()/c.n.sum())
 
 # %% ../nbs/06_metrics.ipynb #ac7624fe
-@_drawn
+@in_style
 def plot_calibration(
     tables # A table from `calibration`, or a dict of them by name
 ): # matplotlib figure
     "Share of positives against mean probability, with the number of decisions in each bin below"
     tables = tables if isinstance(tables, dict) else {'': tables}
     if not tables: raise AdsError('plot_calibration: no tables; expected one from `calibration`, or a dict of them by name')
-    fig = _figure(4.6, 4.8)
+    fig = new_figure(4.6, 4.8)
     top,below = fig.subplots(2, 1, sharex=True, height_ratios=[3,1])
     top.plot([0,1], [0,1], color='#888888', lw=1, ls=':')
     for i,(name,c) in enumerate(tables.items()):
         seen = c[c.n>0]
-        top.plot(seen.mean_prob, seen.share, **_look(i), ms=5, label=_short(name))
-        below.stairs(c.n, [*c.low, c.high.iloc[-1]], color=_look(i)['color'])
+        top.plot(seen.mean_prob, seen.share, **backbone_look(i), ms=5, label=short_name(name))
+        below.stairs(c.n, [*c.low, c.high.iloc[-1]], color=backbone_look(i)['color'])
     top.set(ylabel='share of positives', xlim=(0,1), ylim=(-.02,1.02))
     below.set(xlabel='probability', ylabel='decisions')
     below.set_yscale('symlog', linthresh=1)

@@ -110,9 +110,9 @@ steps = {
     "the weights' own input": dict(inputs='published'),
     'features standardized': dict(scale='standard', head='linear'),
     'regularized optimum': dict(solver='optimum', folds=0),
-    'no weights of positives': dict(pos_weight='none'),
     'thresholds by label': dict(thresholds='tuned'),
     'thresholds shrunk': dict(thresholds='shrunk'),
+    'no weights of positives': dict(pos_weight='none'),
     'square root': dict(scale='root'),
     'several depths': dict(layers='several'),
     'cross-validation': dict(folds=5)}

@@ -6,25 +6,36 @@
 __all__ = ['write_report']
 
 # %% ../nbs/09b_report.ipynb #bfb898ef
+from .agreement import plot_agreement
+from .core import AdsError, atomic_write, read_json
+from .look import short_name
+from .recipes import recipes
 import base64,csv,io,re
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
-from .core import AdsError, atomic_write, read_json
 
 # %% ../nbs/09b_report.ipynb #4b79384a
 _columns = { # table -> (text columns, number columns) that the page can't do without
-    'results': ('backbone weights', 'macro_f1 macro_f1_low macro_f1_high micro_f1 mean_ap mean_ap_low mean_ap_high '
-                'all_labels_macro_f1 most_frequent_macro_f1 chance_mean_ap'),
-    'per_label': ('backbone label', 'train_positives test_positives threshold precision recall f1 ap tp fp fn tn'),
-    'history': ('backbone', 'epoch train_loss valid_loss macro_f1 mean_ap'),
+    'results': ('backbone weights data split seeds recipe', 'n_splits macro_f1 macro_f1_low macro_f1_high micro_f1 micro_f1_low micro_f1_high '
+                'mean_ap mean_ap_low mean_ap_high log_loss ece all_labels_macro_f1 most_frequent_macro_f1 prevalence_random_macro_f1 chance_mean_ap'),
+    'per_label': ('backbone label', 'train_positives test_positives threshold precision recall f1 ap roc_auc tp fp fn tn'),
+    'history': ('backbone', 'train_loss valid_loss mean_ap'),
     'predictions': ('backbone file split truth predicted', ''),
     'skipped': ('file reason', '')}
-# of results, shown if they are there
-_more = 'epochs best_loss_epoch best_f1_epoch image_size params_m gflops feature_seconds head_seconds total_seconds'.split()
+_optional = { # tables that not every run has
+    'paired': ('first second metric verdict', 'diff diff_low diff_high ratio ratio_low ratio_high p'),
+    'agreement': ('label', 'votes share alpha low high'),
+    'leaks': ('a b split_a split_b', 'distance')}
+_person = ('human_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1')
+_more = { # number columns, shown if they are there
+    'results': 'roc_auc top1_hit top3_hit macro_f1_sd_seeds macro_f1_sd_splits mean_ap_sd_seeds mean_ap_sd_splits l2 epochs best_loss_epoch best_f1_epoch '
+               'image_size params_m gflops feature_seconds head_seconds total_seconds'.split() + [f'{c}{s}' for c in _person for s in ('', '_low', '_high')],
+    'history': 'epoch l2 macro_f1'.split()}
 
 # %% ../nbs/09b_report.ipynb #a654c236
 def _numbers(
@@ -60,17 +71,18 @@ def _read_rows(
 def _read_table(
     folder:Path, # Folder of a run
     name:str,    # Table without '.csv'
-)->pd.DataFrame: # At least the columns of `_columns[name]`
+)->pd.DataFrame: # At least the columns of `_columns[name]`; `None` if a table of `_optional` is missing or has no rows
     "Read one table of a run; raises an `AdsError` that names the file if it is missing, broken, empty or lacks a column"
-    path,(text,numbers) = folder/f'{name}.csv',(s.split() for s in _columns[name])
+    path,(text,numbers) = folder/f'{name}.csv',(s.split() for s in (_columns|_optional)[name])
     if not path.is_file():
+        if name in _optional: return None
         raise AdsError(f'{path} is missing; a report needs the folder of a finished run. Start the run again and it goes on where it was')
     df = _read_rows(path)
+    if df.empty and name in _optional: return None
     missing = [c for c in text+numbers if c not in df.columns]
     if missing: raise AdsError(f"{path}: column {', '.join(missing)} is missing; there is: {', '.join(df.columns)}")
     if df.empty and name != 'skipped': raise AdsError(f'{path}: the table has no rows; a finished run has at least one')
-    more = [c for c in _more if c in df.columns] if name=='results' else []
-    return df.assign(**{c: _numbers(df[c], path) for c in numbers+more})
+    return df.assign(**{c: _numbers(df[c], path) for c in numbers + [c for c in _more.get(name, []) if c in df.columns]})
 
 # %% ../nbs/09b_report.ipynb #73e036fe
 def _and(
@@ -83,16 +95,17 @@ def _and(
 # %% ../nbs/09b_report.ipynb #963accf8
 def _read_run(
     folder # Folder of a finished run
-)->SimpleNamespace: # `folder`, `config`, a DataFrame a table, `figures` (name without '.png' -> path), `names` (backbones in order)
+)->SimpleNamespace: # `folder`, `config`, a DataFrame a table (or `None`), `figures` (name without '.png' -> path), `names` (backbones in order), `way`
     "Read all of a run; raises an `AdsError` that names the file that is missing or broken"
     folder = Path(folder)
     if not folder.is_dir(): raise AdsError(f'{folder}: no such folder; expected the folder of a finished run, such as runs/demo')
     config = read_json(folder/'config.json', what='configuration of the run')
     if not isinstance(config, dict): raise AdsError(f"{folder/'config.json'}: expected a JSON object, found a {type(config).__name__}")
-    run = SimpleNamespace(folder=folder, config=config, **{n: _read_table(folder, n) for n in _columns})
+    run = SimpleNamespace(folder=folder, config=config, **{n: _read_table(folder, n) for n in _columns|_optional})
     run.figures = {p.stem: p for p in sorted((folder/'figures').glob('*.png'))}
-    run.names = list(run.results.backbone)
-    for name,key in [('results', ['backbone']), ('per_label', ['backbone', 'label']), ('history', ['backbone', 'epoch'])]:
+    run.names,run.way = list(run.results.backbone),'l2' if 'l2' in run.history else 'epoch' # what changes during training
+    if run.way not in run.history: raise AdsError(f"{folder/'history.csv'}: column epoch or l2 is missing; there is: {', '.join(run.history.columns)}")
+    for name,key in [('results', ['backbone']), ('per_label', ['backbone', 'label']), ('history', ['backbone', run.way])]:
         twice = getattr(run, name).duplicated(key)
         if twice.any():
             raise AdsError(f'{folder/name}.csv, row {twice.idxmax()+1}: the same {_and(key)} for a second time; expected one row each')
@@ -119,12 +132,20 @@ def _num(
 # %% ../nbs/09b_report.ipynb #bd7f164f
 def _ci(
     r,         # A row of results
-    score:str, # 'macro_f1' or 'mean_ap'
+    score:str, # Column of the score; its interval stands in two others, `score`_low and `score`_high
 )->str: # '0.410 (0.350 to 0.470)'
     "A score with its interval"
     return f'{_num(r[score])} ({_num(r[score+"_low"])} to {_num(r[score+"_high"])})'
 
 # %% ../nbs/09b_report.ipynb #183413f3
+def _count(
+    n:int,         # How many
+    one:str,       # What, if it is one
+    many:str=None, # What otherwise; default: `one` with an s
+)->str: # '1 pair', '1,200 pairs'
+    "A number of things"
+    return f"{n:,} {one if n==1 else many or one+'s'}"
+
 def _time(
     s # Seconds
 )->str: # '2.5 s', '77 s', '2 m 05 s' or '1 h 02 m'
@@ -136,7 +157,7 @@ def _time(
 
 # %% ../nbs/09b_report.ipynb #7470df61
 _table_t = '''<div class="scroll" role="region" tabindex="0" aria-label="{{caption}}"><table>
-<caption>{{caption}}</caption>
+<caption><div>{{caption}}{% if where %}<br>{{where}}{% endif %}</div></caption>
 <thead><tr>{% for h in head %}<th scope="col"{% if loop.index > n_text %} class="n"{% endif %}>{{h}}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in rows %}
@@ -152,38 +173,73 @@ def _table(
     caption:str,      # What the table shows
     n_text:int=1,     # Leading columns of text; the rest are numbers, set to the right
     n_plain:int=None, # Rows that are set plainly; those after them are baselines
+    where:str='',     # Under which conditions it was measured, a second line of the caption
 )->Markup:
     "An HTML table"
     rows = list(rows)
-    return _html(_table_t, head=head, rows=rows, caption=caption, n_text=n_text, n_plain=len(rows) if n_plain is None else n_plain)
+    return _html(_table_t, head=head, rows=rows, caption=caption, where=where, n_text=n_text, n_plain=len(rows) if n_plain is None else n_plain)
+
+# %% ../nbs/09b_report.ipynb #80e6b545
+def _n_trials(
+    run # What `_read_run` gave
+)->int:
+    "Trained models that a score is the mean of"
+    return int(run.results.n_splits.iloc[0])*len(run.results.seeds.iloc[0].split())
+
+def _where(
+    run,             # What `_read_run` gave
+    first=False,     # Of the first split and seed only, and not the mean over all?
+    names=None,      # Backbones it is about; default: all
+)->str: # 'Data: demo, reference split, seed 42, weights IMAGENET1K_V2'
+    "The conditions of a table in one line"
+    d = run.results[run.results.backbone.isin(names or run.names)]
+    r,seeds = d.iloc[0],d.seeds.iloc[0].split()
+    split = f'{r.split} split' if r.n_splits==1 else f"{'the first of' if first else 'mean over'} {r.n_splits:.0f} {r.split} splits"
+    seed = f'seed {seeds[0]}' if len(seeds)==1 else f'seed {seeds[0]} (the first of {len(seeds)})' if first else f'mean over the seeds {_and(seeds)}'
+    return f"Data: {r.data}, {split}, {seed}, weights {_and(d.weights.unique())}"
+
+# %% ../nbs/09b_report.ipynb #6816e120
+def _link(
+    name:str # A file of the run
+)->Markup:
+    "A link to a file beside the page"
+    return _html('<a href="{{n}}">{{n}}</a>', n=name)
 
 # %% ../nbs/09b_report.ipynb #593096b9
 def _data_uri(
-    path:Path # A PNG
+    raw:bytes, # A PNG
+    name,      # What it is, for the message
 )->tuple: # 'data:...', width, height
-    "A picture as text; raises an `AdsError` that names the file if it is no whole picture"
-    raw,buf = path.read_bytes(),io.BytesIO()
+    "A picture as text; raises an `AdsError` that names it if it is no whole picture"
+    buf = io.BytesIO()
     try:
         with Image.open(io.BytesIO(raw)) as im: im.convert('RGBA').load()
         white = Image.new('RGBA', im.size, 'white')
         white.alpha_composite(Image.open(io.BytesIO(raw)).convert('RGBA'))
-    except (OSError, SyntaxError, ValueError) as e: raise AdsError(f'{path}: not a whole picture ({e}). {_mend}') from None
+    except (OSError, SyntaxError, ValueError) as e: raise AdsError(f'{name}: not a whole picture ({e}). {_mend}') from None
     white.convert('RGB').save(buf, 'jpeg', quality=88, subsampling=0)
     kind,data = ('jpeg',buf.getvalue()) if len(buf.getvalue()) < len(raw)/2 else ('png',raw)
     return f'data:image/{kind};base64,{base64.b64encode(data).decode()}',*im.size
 
 # %% ../nbs/09b_report.ipynb #02e911ff
+def _img(
+    raw:bytes, # A PNG
+    name,      # What it is, for messages
+    alt:str,   # What it shows: the caption, and the text for those who can't see it
+)->Markup:
+    "A picture with its caption"
+    uri,w,h = _data_uri(raw, name)
+    return _html('<figure><div{% if w > 600 %} class="wide" tabindex="0"{% endif %}><img src="{{uri}}" width="{{w}}" height="{{h}}" '
+        'alt="{{alt}}"></div><figcaption>{{alt}}</figcaption></figure>', uri=uri, w=w, h=h, alt=alt)
+
 def _pic(
     run,             # What `_read_run` gave
     name:str,        # Figure without '.png'
-    alt:str,         # What it shows: the caption, and the text for those who can't see it
+    alt:str,         # As in `_img`
 )->Markup: # A figure, or nothing if the run has none of that name
     "Take a figure out of `run.figures` and show it"
     path = run.figures.pop(name, None)
-    if path is None: return Markup()
-    uri,w,h = _data_uri(path)
-    return _html('<figure><div{% if w > 600 %} class="wide" tabindex="0"{% endif %}><img src="{{uri}}" width="{{w}}" height="{{h}}" '
-        'alt="{{alt}}"></div><figcaption>{{alt}}</figcaption></figure>', uri=uri, w=w, h=h, alt=alt)
+    return _img(path.read_bytes(), path, alt) if path else Markup()
 
 # %% ../nbs/09b_report.ipynb #5b2439c0
 def _taken(
@@ -207,14 +263,20 @@ def _versus(
     return 'above' if low > base else 'below' if high < base else 'open'
 
 # %% ../nbs/09b_report.ipynb #c1fa3063
+_baselines = { # column -> (its name in a table, in a sentence)
+    'all_labels_macro_f1': ('every label', 'predicting every label for every ad'),
+    'most_frequent_macro_f1': ('most frequent labels', 'always predicting the most frequent labels'),
+    'prevalence_random_macro_f1': ('random, by frequency', 'predicting each label at random, as often as it occurs'),
+    'chance_mean_ap': ('chance', 'chance')}
+
 def _best_baseline(
     r,         # A row of results
     score:str, # 'macro_f1' or 'mean_ap'
 )->tuple: # (value, name)
-    "The baseline that `score` has to beat: for macro-F1 the better of two"
-    if score=='mean_ap': return r.chance_mean_ap,'chance'
-    every,most = r.all_labels_macro_f1,r.most_frequent_macro_f1
-    return (most,'always predicting the most frequent labels') if most > every else (every,'predicting every label for every ad')
+    "The baseline that `score` has to beat: the best one there is"
+    cols = [c for c in _baselines if c.endswith(score)]
+    best = max(cols, key=lambda c: np.nan_to_num(r[c], nan=-1))
+    return r[best],_baselines[best][1]
 
 # %% ../nbs/09b_report.ipynb #c45cf931
 _verdicts = {'above': ('lies above {b} with its whole interval', 'lie above {b} with their whole intervals'),
@@ -238,22 +300,48 @@ def _say_baseline(
     return res
 
 # %% ../nbs/09b_report.ipynb #ef3a9624
+def _beats(
+    r # A row of paired.csv
+)->tuple: # (winner, loser), or `None` if the two are not told apart
+    "Who is better by the verdict"
+    return {'a better': (r['first'], r.second), 'b better': (r.second, r['first'])}.get(r.verdict)
+
 def _say_best(
-    results:pd.DataFrame, # Table of results
-    score:str,            # 'macro_f1' or 'mean_ap'
-    name:str,             # What the score is called
-)->list: # Sentences; none for a single row
-    "Which backbone scored highest, and which others the intervals tell apart from it"
-    d = results.dropna(subset=[score, f'{score}_low', f'{score}_high']).sort_values(score, ascending=False, kind='stable')
-    if len(d) < 2: return []
-    top,rest = d.iloc[0],d.iloc[1:]
-    apart = rest[f'{score}_high'] < top[f'{score}_low']
+    run,       # What `_read_run` gave
+    score:str, # 'macro_f1' or 'mean_ap'
+    name:str,  # What the score is called
+)->list: # Sentences; none without pairs
+    "Which backbone scored highest, and which others the paired comparison tells apart from it"
+    d = run.results.dropna(subset=[score])
+    if run.paired is None or len(d) < 2: return []
+    top = d.loc[d[score].idxmax()]
+    pairs = [r for _,r in run.paired[run.paired.metric==score].iterrows() if top.backbone in (r['first'], r.second)]
+    beaten = [_beats(r)[1] for r in pairs if (_beats(r) or ' ')[0]==top.backbone]
+    near = [r.second if r['first']==top.backbone else r['first'] for r in pairs if not _beats(r)]
     res = f'Highest {name}: {top.backbone}, {_ci(top, score)}.'
-    near,far = (list(rest.backbone[m]) for m in (~apart, apart))
-    if len(near)==1: res += f' The interval of {near[0]} overlaps with it, so this run alone does not show which is better.'
-    if len(near) > 1: res += f' The intervals of {_and(near)} overlap with it, so this run alone does not show which of them is best.'
-    if far: res += f" The interval{'s' if len(far) > 1 else ''} of {_and(far)} {'lie' if len(far) > 1 else 'lies'} wholly below it."
+    if beaten: res += f' On the same ads it beats {_and(beaten)}.'
+    if near: res += f' It is not told apart from {_and(near)}, so this run does not show which of them is best.'
     return [res]
+
+# %% ../nbs/09b_report.ipynb #b3850142
+def _has_person(
+    results:pd.DataFrame # Table of results
+)->bool:
+    "Was a person judged as well?"
+    return set(_person) <= set(results) and results[list(_person)].notna().all(axis=None)
+
+def _say_person(
+    results:pd.DataFrame # Table of results
+)->list: # Sentences; none where no person was judged
+    "Which backbones lie above or below one person, by intervals that do not touch"
+    if not _has_person(results): return []
+    apart = np.select([results.held_out_macro_f1_low > results.human_macro_f1_high, results.held_out_macro_f1_high < results.human_macro_f1_low],
+                      ['above', 'below'], 'open')
+    ways = {'above': 'above one person', 'below': 'below one person', 'open': 'not told apart from one person'}
+    groups = results.groupby([apart, results.human_macro_f1.round(6)], sort=False)
+    who = lambda g: _and(f'{r.backbone} ' + _ci(r, 'held_out_macro_f1') for _,r in g.iterrows())
+    return [f"Macro-F1 by the votes of the other people: {who(g)} {'is' if len(g)==1 else 'are'} {ways[how]}, {_ci(g.iloc[0], 'human_macro_f1')}"
+            f"{'' if how=='open' else '; the intervals do not touch'}." for (how,_),g in groups]
 
 # %% ../nbs/09b_report.ipynb #978b4d11
 _few = 20 # test ads below which an F1 is called shaky
@@ -267,33 +355,60 @@ def _baseline_f1(
 
 # %% ../nbs/09b_report.ipynb #50e53e21
 def _say_labels(
-    per_label:pd.DataFrame, # Per-label table
-    names,                  # Backbones in order
+    run # What `_read_run` gave
 )->list: # Sentences
-    "How many labels lie above their own baseline, how many are too rare to say much, how many can't be scored"
-    res,d = [],per_label.assign(base=_baseline_f1(per_label))
-    above = [f'{int((g.f1 > g.base).sum())} of {len(g)} for {n}' for n in names if len(g := d[(d.backbone==n) & d.base.notna()])]
+    "How many labels lie above their own baseline, how many are too rare to say much, how many are not in the test part"
+    res,d = [],run.per_label.assign(base=_baseline_f1(run.per_label))
+    above = [f'{int((g.f1 > g.base).sum())} of {len(g)} for {n}' for n in run.names if len(g := d[(d.backbone==n) & d.base.notna()])]
     if above: res.append(f'Labels whose F1 is higher than that of predicting them for every ad: {_and(above)}. '
-        'This counts points; single labels have no intervals here.')
+        f"This counts points; single labels have no intervals here{', and come from the first split and seed' if _n_trials(run) > 1 else ''}.")
     n = d.drop_duplicates('label').test_positives
     rare,none = int(((n > 0) & (n < _few)).sum()),int((n==0).sum())
     if rare: res.append(f"{rare} of {len(n)} labels {'has' if rare==1 else 'have'} fewer than {_few} test ads; "
         'one ad more or less can change their F1 a lot.')
-    if none: res.append(f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test ad at all, so no F1.")
+    if none: res.append(f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test ad at all; their F1 counts as 0 in macro-F1.")
     return res
 
+# %% ../nbs/09b_report.ipynb #d942ad80
+def _say_choice(
+    run # What `_read_run` gave
+)->list: # Sentences; none where nothing was chosen
+    "How training was stopped or regularized, and for which backbones the choice lies at the end of what was tried"
+    col = 'mean_ap' if run.way=='l2' else run.config.get('recipe', {}).get('best_by', 'valid_loss')
+    best = (lambda v: v.idxmin()) if col=='valid_loss' else (lambda v: v.idxmax())
+    chosen,ends = {},[]
+    for n,h in run.history.sort_values(run.way, ascending=run.way=='epoch', kind='stable').groupby('backbone', sort=False):
+        if len(h) < 2 or col not in h or h[col].isna().all(): continue
+        chosen[n] = h[run.way][best(h[col])]
+        if chosen[n]==h[run.way].max() or run.way=='l2' and chosen[n]==h.l2.min(): ends.append(n)
+    if not chosen: return []
+    values = _and(f'{chosen[n]:g} for {n}' for n in run.names if n in chosen)
+    name = {'valid_loss': 'the lowest validation loss', 'macro_f1': 'the highest validation macro-F1', 'mean_ap': 'the highest validation mAP'}[col]
+    res = f'Strength of the regularization with the highest mAP on held-out images: {values}.' if run.way=='l2' else f'The epoch with {name} is kept: {values}.'
+    if ends: res += f" For {_and(n for n in run.names if n in ends)} that is the end of what was tried, so going further might do better."
+    return [res]
+
 # %% ../nbs/09b_report.ipynb #3f83dd97
+def _level(
+    run # What `_read_run` gave
+)->str: # '95 % ' or nothing
+    "The coverage of the intervals, in front of the word"
+    level = run.config.get('interval_level')
+    return f'{100*level:g} % ' if isinstance(level, float) else ''
+
 def _say_limits(
     run # What `_read_run` gave
 )->list: # Sentences
     "What the intervals leave out, and which rows are not what they seem"
-    level = run.config.get('interval_level')
-    level = f' ({level:.0%})' if isinstance(level, float) else ''
-    res = [f'The intervals{level} come from drawing the test ads again and again. They tell how far a score depends on which ads '
-           'were tested. They leave out what another split or another seed would change.']
+    n = _n_trials(run)
+    res = [f'The {_level(run)}intervals come from drawing the test ads again and again. They tell how far a score depends on which ads were tested, '
+           'for a test part of this size. ']
+    if n > 1: res[0] += f'A score is the mean over {n} trained models; what another split or seed changes is not in the interval but in the table of spreads.'
+    else: res[0] += 'They leave out what another split or another seed would change.'
     random = list(run.results.backbone[run.results.weights.str.lower().str.startswith('random')])
-    if random: res.append(f'{_and(random)} ran with random weights. Such a row shows that everything works, and nothing about what the '
-        'backbone can do.')
+    torn = 0 if run.leaks is None else len(run.leaks)
+    if torn: res.append(f"The split tears apart {_count(torn, 'pair')} of near-duplicates, so scores can come out too high; see below.")
+    if random: res.append(f'{_and(random)} ran with random weights. Such a row shows that everything works, and nothing about what the backbone can do.')
     return res
 
 # %% ../nbs/09b_report.ipynb #0a1d3b5f
@@ -305,6 +420,7 @@ def _plain(
     if isinstance(v, (list, tuple)): return ', '.join(_plain(o) for o in v) or '–'
     if isinstance(v, dict): return ', '.join(f'{k} {_plain(o)}' for k,o in v.items()) or '–'
     if isinstance(v, bool): return 'yes' if v else 'no'
+    if isinstance(v, float): return f'{v:g}'
     return f'{v:,}' if isinstance(v, int) and abs(v) > 9999 else str(v)
 
 # %% ../nbs/09b_report.ipynb #48b6c9a1
@@ -315,66 +431,181 @@ def _facts(
     pairs = [(k, _plain(v)) for k,v in pairs if v is not None]
     return _html('<dl>{% for k,v in pairs %}<div><dt>{{k}}</dt><dd>{{v}}</dd></div>{% endfor %}</dl>', pairs=pairs) if pairs else Markup()
 
+# %% ../nbs/09b_report.ipynb #9fc5525d
+def _recipe_name(
+    config # Configuration of the run
+)->str: # 'tuned', 'tuned, with l2 3', or `None`
+    "The name of the recipe, and its changes"
+    name,fields = config.get('recipe_name'),config.get('recipe', {})
+    if name!='changed': return name
+    differ = {n: {k: v for k,v in fields.items() if asdict(r).get(k)!=v} for n,r in recipes.items()}
+    near = min(differ, key=lambda n: len(differ[n]))
+    return near + ', with ' + _and(f'{k} {_plain(v)}' for k,v in differ[near].items()) if differ[near] else near
+
+def _recipe_facts(
+    config # Configuration of the run
+)->list: # (name, value)
+    "How the head was trained and where its thresholds come from, in words"
+    r = config.get('recipe')
+    if not r: return []
+    held = f"in cross-validation with {r['folds']} folds over training and validation ads" if r['folds'] and r['solver']=='optimum' else 'on the validation ads'
+    best = {'valid_loss': 'lowest validation loss', 'macro_f1': 'highest validation macro-F1', 'mean_ap': 'highest validation mAP'}[r['best_by']]
+    adam = f"{_count(r['epochs'], 'epoch')} of Adam, the one with the {best} is kept"
+    optimum = 'the regularized optimum at ' + (f"strength {r['l2']:g}" if r['l2'] else f'the strength with the highest mAP {held}')
+    thresholds = {'logits': '0.5 on logits, that is 0.622 on probabilities', 'half': '0.5 for every label', 'tuned': f'one a label, tuned {held}',
+                  'shrunk': f'one a label, tuned {held} and drawn towards a common one'}[r['thresholds']]
+    return [('Training of the head', optimum if r['solver']=='optimum' else adam), ('Thresholds', thresholds)]
+
 # %% ../nbs/09b_report.ipynb #b7f5fd4a
+_split_kinds = {'reference': 'reference (shuffled and cut, or as the data set has it)', 'stratified': 'stratified, with near-duplicates together'}
+
 def _about(
     run # What `_read_run` gave
 )->Markup:
-    "Data, split, seed, backbones and weights"
+    "Data, split, seeds, backbones, weights and recipe"
     c,r = run.config,run.results
     n = lambda k,what: f'{c[k]:,} {what}' if isinstance(c.get(k), int) else None
     join = lambda *parts: ', '.join(p for p in parts if p) or None
     facts = [('Data', c.get('data')), ('Images and labels', join(n('n_images', 'images'), n('n_labels', 'labels'))),
-        ('Split', join(n('n_train', 'to train'), n('n_valid', 'to choose epoch and thresholds'), n('n_test', 'to test'))),
-        ('Left out', join(n('n_skipped', 'unreadable'), n('n_absent', 'annotated but not on disk'))),
-        ('Recipe', c.get('recipe')), ('Seed', c.get('seed')),
-        ('Backbones', '; '.join(f'{b}, {w} weights' for b,w in zip(r.backbone, r.weights))),
+        ('Left out', 'none' if c.get('n_skipped')==0 else join(n('n_skipped', 'not usable'), n('n_absent', 'of them not on disk'))),
+        ('Split', _split_kinds.get(r.split[0], r.split[0])), ('Parts', join(n('n_train', 'to train'), n('n_valid', 'to validate'), n('n_test', 'to test'))),
+        ('Splits and seeds', f"{_count(int(r.n_splits[0]), 'split')}, {'seeds' if ' ' in r.seeds[0] else 'seed'} {_and(r.seeds[0].split())}"),
+        ('Recipe', _recipe_name(c)), *_recipe_facts(c),
+        ('Backbones', '; '.join(f'{b}, weights {w}' for b,w in zip(r.backbone, r.weights))),
         ('Device', ', '.join(r.device.unique()) if 'device' in r else None)]
-    return _facts(facts) + _pic(run, 'label_distribution', 'How many images carry each label, by split.')
+    return _facts(facts) + _pic(run, 'label_distribution', 'How many images carry each label, by part of the split.')
 
 # %% ../nbs/09b_report.ipynb #9340c511
+def _named(
+    r # A row of results
+)->Markup:
+    "A backbone, and its weights in a second line"
+    return _html('{{b}}<small>{{w}}</small>', b=r.backbone, w=r.weights)
+
 def _baseline_rows(
     results:pd.DataFrame # Table of results
 )->list: # Rows for the table of quality
     "The baselines, each once; with the backbones it belongs to if there are several"
     res = []
-    cols = {'every label': 'all_labels_macro_f1', 'most frequent labels': 'most_frequent_macro_f1', 'chance': 'chance_mean_ap'}
-    for name,col in cols.items():
+    for col,(name,_) in _baselines.items():
         groups = results.groupby(results[col].round(6), sort=False)
         for v,g in groups:
             who = f"{name} ({_and(g.backbone.unique())})" if len(groups) > 1 else name
-            res.append([f'baseline: {who}', '', *(['', '', _num(v)] if col=='chance_mean_ap' else [_num(v), '', ''])])
+            res.append([f'baseline: {who}', *(['', '', _num(v)] if col=='chance_mean_ap' else [_num(v), '', ''])])
     return res
 
 # %% ../nbs/09b_report.ipynb #af0bbd27
 def _quality(
-    results:pd.DataFrame # Table of results
+    run # What `_read_run` gave
 )->Markup:
     "Scores with intervals and baselines"
-    rows = [[r.backbone, r.weights, _ci(r, 'macro_f1'), _num(r.micro_f1), _ci(r, 'mean_ap')] for _,r in results.iterrows()]
-    return _table(['backbone', 'weights', 'macro-F1 (interval)', 'micro-F1', 'mAP (interval)'], rows + _baseline_rows(results),
-        'Scores on the test split, and what needs no model', n_text=2, n_plain=len(rows))
+    rows = [[_named(r), *(_ci(r, c) for c in ('macro_f1', 'micro_f1', 'mean_ap'))] for _,r in run.results.iterrows()]
+    return _table(['backbone and weights', 'macro-F1', 'micro-F1', 'mAP'], rows + _baseline_rows(run.results),
+        f'Scores on the test part with {_level(run)}intervals, and what looks at no picture', n_plain=len(rows), where=_where(run))
 
 # %% ../nbs/09b_report.ipynb #def1396c
-_costs = {'image_size': ('image size', 0), 'params_m': ('parameters (M)', 1), 'gflops': ('GFLOPs', 2), 'epochs': ('epochs', 0),
-    'best_loss_epoch': ('epoch of lowest loss', 0), 'best_f1_epoch': ('epoch of highest F1', 0),
+def _pair_table(
+    run,          # What `_read_run` gave
+    metric:str,   # 'macro_f1', 'micro_f1' or 'mean_ap'
+    name:str,     # What the score is called
+)->Markup:
+    "The difference and the ratio of each two backbones in one score"
+    ci = lambda r,c,f: f"{r[c]:{f}} ({r[c+'_low']:{f}} to {r[c+'_high']:{f}})" if np.isfinite(r[c]) else '–'
+    says = lambda r: '{} beats {}'.format(*_beats(r)) if _beats(r) else 'not told apart'
+    rows = [[f"{r['first']} and {r.second}", says(r), ci(r, 'diff', '+.4f'), ci(r, 'ratio', '.3f'), _num(r.p)]
+            for _,r in run.paired[run.paired.metric==metric].iterrows()]
+    return _table(['first and second', 'verdict', 'difference, first − second', 'ratio, first / second', 'p'], rows,
+        f'{name} of each two backbones, with {_level(run)}intervals', n_text=2, where=_where(run)) if rows else Markup()
+
+def _pairs(
+    run # What `_read_run` gave
+)->Markup: # Nothing for a single backbone
+    "Which backbones are told apart"
+    if run.paired is None: return Markup()
+    n = (run.paired.metric=='macro_f1').sum()
+    text = ('Two backbones are compared on the same ads, so that an unlucky draw of ads is unlucky for both. One beats the other where the interval of their '
+            'difference leaves out zero. This is about these trained models on other ads; another seed may turn a small difference around.')
+    if n > 1: text += f' Each score has {n} pairs: of pairs that are equal in truth, about one in twenty is told apart by chance.'
+    more = _pair_table(run, 'micro_f1', 'Micro-F1') + _pair_table(run, 'mean_ap', 'mAP')
+    return _html('<h3>Are they different?</h3><p>{{t}}</p>{{macro}}<details><summary>The same for micro-F1 and mAP</summary>{{more}}</details>', t=text,
+        macro=_pair_table(run, 'macro_f1', 'Macro-F1'), more=more)
+
+# %% ../nbs/09b_report.ipynb #c1297c1e
+_person_text = ('Here one person of each ad is held out, and a label counts as true if at least two of the others named it. A model scores '
+    'lower here than above, as a rule, because this target is stricter and noisier: with one person fewer, fewer labels reach two votes, and which ones do '
+    'depends more on who was asked. So compare the rows of this table with each other, and not with those above. One more caution: where ads are kept because two people '
+    'agreed, the person held out may be one of the two, so a person looks a little better here than on all ads.')
+
+def _person_table(
+    run # What `_read_run` gave
+)->Markup: # Nothing where labels don't come from votes
+    "One person, the models and all labels against the votes of the others"
+    d = run.results
+    if not _has_person(d): return Markup()
+    def shared(name, col):
+        groups = d.groupby(d[col].round(6), sort=False)
+        return [[f'{name} ({_and(g.backbone)})' if len(groups) > 1 else name, _ci(g.iloc[0], col)] for _,g in groups]
+    models = [[_named(r), _ci(r, 'held_out_macro_f1')] for _,r in d.iterrows()]
+    rows = shared('one person', 'human_macro_f1') + models
+    return _html('<h3>A person by the same rule</h3><p>{{t}}</p>', t=_person_text) + _table(['who', 'macro-F1'],
+        rows + shared('baseline: every label', 'held_out_all_labels_macro_f1'), f'Against the votes of the other people, with {_level(run)}intervals',
+        n_plain=len(rows), where=_where(run, first=True))
+
+# %% ../nbs/09b_report.ipynb #0d9116e4
+_extra = { # column -> (name, explanation)
+    'roc_auc': ('ROC-AUC', 'How often an ad with a label gets a higher probability than an ad without it, mean over labels; 0.5 is chance. Higher is better.'),
+    'log_loss': ('log loss', 'What the probabilities cost, in nats a decision: the less, the nearer to the truth; sure and wrong costs most. Lower is better.'),
+    'ece': ('calibration error', 'How far probabilities are from the share of times they come true, on average over all decisions. Lower is better.'),
+    'top1_hit': ('top-1 hit', 'Share of ads whose most probable label {who}. Higher is better.'),
+    'top3_hit': ('top-3 hit', 'Share of ads for which one of the three most probable labels {who}. Higher is better.')}
+
+def _more_scores(
+    run # What `_read_run` gave
+)->Markup:
+    "Scores without intervals, and what each of them means"
+    cols = {k: v for k,v in _extra.items() if k in run.results}
+    who = 'is a label of the ad' if run.agreement is None else 'was named by at least one person'
+    rows = [[r.backbone, *(_num(r[k]) for k in cols)] for _,r in run.results.iterrows()]
+    table = _table(['backbone', *(n for n,_ in cols.values())], rows, 'More scores on the test part, without intervals', where=_where(run))
+    return _html('<h3>More scores</h3>') + table + _facts([(n, why.format(who=who)) for n,why in cols.values()])
+
+# %% ../nbs/09b_report.ipynb #bfaabc20
+_spreads = {f'{k}_sd_{s}': f'{name}, between {s}' for k,name in (('macro_f1', 'macro-F1'), ('mean_ap', 'mAP')) for s in ('seeds', 'splits')}
+
+def _spread(
+    run # What `_read_run` gave
+)->Markup: # Nothing for one seed and one split
+    "Standard deviations between seeds and between splits"
+    cols = {k: v for k,v in _spreads.items() if k in run.results and run.results[k].notna().any()}
+    if not cols: return Markup()
+    text = ('Standard deviations over the trained models: between seeds on the same split, and between the means of the splits. '
+            'A difference no larger than that between seeds may come from the training alone. They are rough where there are few.')
+    rows = [[r.backbone, *(_num(r[k]) for k in cols)] for _,r in run.results.iterrows()]
+    return _html('<h3>Seeds and splits</h3><p>{{t}}</p>', t=text) + _table(['backbone', *cols.values()], rows, 'Spread of the scores', where=_where(run))
+
+# %% ../nbs/09b_report.ipynb #7d18b927
+_costs = {'image_size': ('image size', 0), 'params_m': ('parameters (M)', 1), 'gflops': ('GFLOPs', 2), 'l2': ('strength of the regularization', '{:g}'.format),
+    'epochs': ('epochs', 0), 'best_loss_epoch': ('epoch of lowest loss', 0), 'best_f1_epoch': ('epoch of highest F1', 0),
     'feature_seconds': ('features', _time), 'head_seconds': ('training the head', _time), 'total_seconds': ('in all', _time)}
 
 def _cost(
-    results:pd.DataFrame # Table of results
-)->Markup:
-    "Size of each backbone and the time it took; nothing if the table has no such columns"
-    cols = {k: v for k,v in _costs.items() if k in results}
+    run # What `_read_run` gave
+)->Markup: # Nothing if the table has no such columns
+    "Size of each backbone, how it was trained and the time it took"
+    cols = {k: v for k,v in _costs.items() if k in run.results}
     if not cols: return Markup()
-    rows = [[r.backbone, *(f(r[k]) if callable(f) else _num(r[k], f) for k,(_,f) in cols.items())] for _,r in results.iterrows()]
-    return _table(['backbone', *(h for h,_ in cols.values())], rows, 'Size, epochs and time')
+    rows = [[r.backbone, *(f(r[k]) if callable(f) else _num(r[k], f) for k,(_,f) in cols.items())] for _,r in run.results.iterrows()]
+    caption = 'Size, training and time' + (' of the first split and seed; the last column is the time of all' if _n_trials(run) > 1 else '')
+    return _html('<h3>Size and time</h3>') + _table(['backbone', *(h for h,_ in cols.values())], rows, caption, where=_where(run, first=True))
 
-# %% ../nbs/09b_report.ipynb #c1297c1e
+# %% ../nbs/09b_report.ipynb #29493b8d
 def _comparison(
     run # What `_read_run` gave
 )->Markup:
-    "The tables of scores and cost and the figure of both scores"
-    alt = 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers stand in the table above.'
-    return _quality(run.results) + _pic(run, 'results', alt) + _cost(run.results)
+    "The tables of scores and cost and the figure of the scores"
+    alt = 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers stand in the tables.'
+    if _has_person(run.results): alt += ' At the right, one person (grey band: the interval) and the backbones by the votes of the other people.'
+    return _quality(run) + _pic(run, 'results', alt) + _pairs(run) + _person_table(run) + _more_scores(run) + _spread(run) + _cost(run)
 
 # %% ../nbs/09b_report.ipynb #550cf41b
 def _reading(
@@ -383,9 +614,61 @@ def _reading(
     "How to read it: sentences worked out from the numbers"
     scores = [('macro_f1', 'Macro-F1'), ('mean_ap', 'mAP')]
     said = [s for score,name in scores for s in _say_baseline(run.results, score, name)]
-    said += [s for score,name in scores for s in _say_best(run.results, score, 'mAP' if name=='mAP' else 'macro-F1')]
-    said += _say_limits(run) + _say_labels(run.per_label, run.names)
+    said += [s for score,name in scores for s in _say_best(run, score, 'mAP' if name=='mAP' else 'macro-F1')]
+    said += _say_person(run.results) + _say_limits(run) + _say_choice(run) + _say_labels(run)
     return _html('<ul>{% for s in said %}<li>{{s}}</li>{% endfor %}</ul>', said=said)
+
+# %% ../nbs/09b_report.ipynb #1aad80ce
+def _agreement_text(
+    d:pd.DataFrame,  # agreement.csv: a row a label, the mean in the last one
+)->str:
+    "What alpha is, its mean, its ends, and how many labels are below what Krippendorff asks for"
+    l,mean = d[:-1].dropna(subset=['alpha']),d.iloc[-1]
+    ci = lambda r: f'{_num(r.alpha)} ({_num(r.low)} to {_num(r.high)})'
+    text = ("How far people agree on a label beyond chance, as Krippendorff's alpha: 1 is perfect agreement, 0 is chance. "
+            'What people do not agree on, no model can learn from their votes. ')
+    if l.empty: return text + 'No label has an alpha here: each was named by nobody or by everybody.'
+    top,low = l.loc[l.alpha.idxmax()],l.loc[l.alpha.idxmin()]
+    text += f"Mean over {_count(len(l), 'label')}: {ci(mean)}. "
+    if len(l) > 1: text += f'Highest for {top.label}, {ci(top)}, lowest for {low.label}, {ci(low)}. '
+    text += f"{_count((l.alpha < 2/3).sum(), 'label lies', 'labels lie')} below 2/3, under which Krippendorff advises to draw no conclusions"
+    return text + f"; for {_count((l.low <= 0).sum(), 'label')} the interval reaches down to chance."
+
+def _agreement(
+    run # What `_read_run` gave
+)->Markup: # Nothing where labels don't come from votes
+    "Agreement among the people, label by label: sentences, figure, table"
+    d = run.agreement
+    if d is None: return Markup()
+    out,png = _html('<p>{{t}}</p>', t=_agreement_text(d)),io.BytesIO()
+    if d.alpha[:-1].notna().any():
+        plot_agreement(d.assign(label=d.label.map(short_name))).savefig(png, format='png', dpi=130, metadata={'Software': None})
+        out += _img(png.getvalue(), 'agreement', f"Krippendorff's alpha of each label with its {_level(run)}interval; "
+            'the mean over the labels is a line and its interval a band.')
+    rows = [[r.label, _num(r.votes, 0), _num(r.share), f'{_num(r.alpha)} ({_num(r.low)} to {_num(r.high)})'] for _,r in d.iterrows()]
+    table = _table(['label', 'votes', 'share of people who named it', 'alpha'], rows, 'Agreement label by label', n_plain=len(rows)-1,
+        where=f"Data: {run.config.get('data')}, all ads with votes whatever the split; no model is involved")
+    return out + _html('<details><summary>All numbers of agreement</summary>{{t}}</details>', t=table)
+
+# %% ../nbs/09b_report.ipynb #8835f4a1
+def _duplicates(
+    run,      # What `_read_run` gave
+    n:int=5,  # Pairs listed
+)->Markup: # Nothing where they were not looked for
+    "How many near-duplicates there are, how many the split tears apart, and the first of those"
+    found,d = run.config.get('n_duplicate_pairs'),run.leaks
+    if found is None or not (run.folder/'leaks.csv').is_file(): return Markup()
+    if not found: return _html('<p>No two images show nearly the same picture, as far as could be found.</p>')
+    text = f"{_count(found, 'pair of images shows', 'pairs of images show')} nearly the same picture."
+    if d is None: return _html('<p>{{t}}</p>', t=text + ' The split tears none of them apart.')
+    test = d[(d[['split_a','split_b']]=='test').any(axis=1) & (d[['split_a','split_b']]=='train').any(axis=1)]
+    split = 'first of the splits' if run.results.n_splits[0] > 1 else f'{run.results.split[0]} split'
+    text += (f' The {split} tears {len(d):,} of them apart, {len(test):,} of these with one image in training and the other in the test part. '
+             'Such a test image is as good as seen before, so scores can come out too high.')
+    rows = [[r.a, r.split_a, r.b, r.split_b, _num(r.distance, 0)] for _,r in d.head(n).iterrows()]
+    table = _table(['image', 'part', 'image', 'part', 'bits that differ'], rows, 'Pairs in different parts, the closest first',
+        n_text=4, where=f'Data: {run.results.data[0]}, {run.results.split[0]} split; of 256 bits of a perceptual hash')
+    return _html('<p>{{t}}</p>{{table}}<p>All of them stand in {{link}}.</p>', t=text, table=table, link=_link('leaks.csv'))
 
 # %% ../nbs/09b_report.ipynb #6f05594d
 def _label_table(
@@ -399,19 +682,19 @@ def _label_table(
     rows = [[r.label, _num(r.train_positives, 0), _num(r.test_positives, 0), _num(r.base), *(_num(f1.loc[r.label, n]) for n in names)]
             for _,r in first.iterrows()]
     head = ['label', 'training ads', 'test ads', 'F1 of predicting it for every ad', *names]
-    return _table(head, rows, 'F1 of each label on the test split')
+    return _table(head, rows, 'F1 of each label on the test part', where=_where(run, first=True))
 
 # %% ../nbs/09b_report.ipynb #05fc76f6
 def _label_details(
-    d:pd.DataFrame, # Per-label table of one backbone
-    name:str,       # The backbone
+    run,      # What `_read_run` gave
+    name:str, # A backbone
 )->Markup:
     "All numbers of one backbone, folded"
-    d = d.sort_values('test_positives', ascending=False, kind='stable')
-    cols = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP', 'tp': 'hits',
+    d = run.per_label[run.per_label.backbone==name].sort_values('test_positives', ascending=False, kind='stable')
+    cols = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP', 'roc_auc': 'ROC-AUC', 'tp': 'hits',
         'fp': 'false alarms', 'fn': 'misses', 'tn': 'correct rejections'}
     rows = [[r.label, *(_num(r[c], 0 if c in ('tp','fp','fn','tn') else 3) for c in cols)] for _,r in d.iterrows()]
-    table = _table(['label', *cols.values()], rows, f'{name}, label by label')
+    table = _table(['label', *cols.values()], rows, f'{name}, label by label', where=_where(run, first=True, names=[name]))
     return _html('<details><summary>All numbers of {{name}}</summary>{{table}}</details>', name=name, table=table)
 
 # %% ../nbs/09b_report.ipynb #e608f86a
@@ -422,8 +705,7 @@ def _labels(
     out = _label_table(run)
     out += _pic(run, 'per_label_f1', 'F1 of each label and backbone; a bar is the F1 of predicting the label for every ad.')
     for n in run.names:
-        d = run.per_label[run.per_label.backbone==n]
-        if len(d): out += _label_details(d, n)
+        if n in set(run.per_label.backbone): out += _label_details(run, n)
     return out
 
 # %% ../nbs/09b_report.ipynb #7db8b43d
@@ -437,10 +719,10 @@ def _set(
 def _predictions(
     run # What `_read_run` gave
 )->Markup:
-    "Labels an ad, truth and prediction, on the test split (or on all there is), and the first ads"
+    "Labels an ad, truth and prediction, on the test part (or on all there is), and the first ads"
     d = run.predictions
-    where = 'test split' if (d.split=='test').any() else f"split {_and(d.split.unique())}"
-    if where=='test split': d = d[d.split=='test']
+    part = 'test' if (d.split=='test').any() else _and(d.split.unique())
+    if part=='test': d = d[d.split=='test']
     d = d.assign(t=d.truth.map(_set), p=d.predicted.map(_set))
     d = d.assign(n_t=d.t.map(len), n_p=d.p.map(len), right=d.t==d.p)
     head = ['backbone', 'ads', 'labels an ad', 'predicted an ad', 'ads without a prediction', 'share of ads with all labels right']
@@ -449,8 +731,9 @@ def _predictions(
     some = d[d.backbone==d.backbone.iloc[0]].head(8)
     show = lambda s: ', '.join(sorted(s)) or 'none'
     ads = [[r.file, show(r.t), show(r.p)] for _,r in some.iterrows()]
-    return _table(head, rows, f'Predictions on the {where}') \
-        + _table(['ad', 'labels', 'predicted'], ads, f'The first {len(some)} ads, {some.backbone.iloc[0]}', n_text=3)
+    return _table(head, rows, f'Predictions on the {part} part', where=_where(run, first=True)) \
+        + _table(['ad', 'labels', 'predicted'], ads, f'The first {len(some)} ads, {some.backbone.iloc[0]}', n_text=3,
+            where=_where(run, first=True, names=[some.backbone.iloc[0]]))
 
 # %% ../nbs/09b_report.ipynb #027e05b9
 def _pics(
@@ -465,9 +748,11 @@ def _pics(
 def _training(
     run # What `_read_run` gave
 )->Markup:
-    "Curves"
-    return _pic(run, 'curves', 'Loss, macro-F1 and mAP over the epochs for each backbone; the epochs of lowest validation loss and highest '
-                'macro-F1 are marked.')
+    "Curves over epochs, or over strengths of the regularization"
+    epochs = 'Loss, macro-F1 and mAP over the epochs for each backbone; the epochs of lowest validation loss and highest macro-F1 are marked.'
+    strengths = ('Loss and mAP over the strength of the regularization for each backbone, on the training images and on held-out ones; '
+                 'the strength with the highest mAP is marked and taken.')
+    return _pic(run, 'curves', f"{strengths if run.way=='l2' else epochs} {_where(run, first=True)}.")
 
 def _confusions(
     run # What `_read_run` gave
@@ -515,24 +800,37 @@ def _left_out(
     return out + _table(['file', 'reason'], s[['file','reason']].head(n).to_numpy().tolist(), 'Images left out', n_text=2)
 
 # %% ../nbs/09b_report.ipynb #c8a6f4eb
-_shown = set('data data_note command versions backbones seed recipe n_images n_labels n_train n_valid n_test n_skipped n_absent'.split())
+_shown = set('data data_note command versions backbones seed seeds split splits recipe recipe_name n_images n_labels n_train n_valid n_test n_skipped n_absent '
+             'n_duplicate_pairs n_leaks'.split())
+_unused = {'optimum': 'epochs lr lr_min best_by passes drop', 'adam': 'l2 folds'} # fields of a recipe that mean nothing to a solver
+
+def _recipe_table(
+    config # Configuration of the run
+)->Markup:
+    "All fields of the recipe; those that the solver doesn't look at come last"
+    r = config.get('recipe')
+    if not r: return Markup()
+    unused = _unused[r['solver']].split()
+    rows = [[k, _plain(v)] for k,v in r.items() if k not in unused]
+    return _table(['field', 'value'], rows + [[k, f"{_plain(r[k])}, not used by solver {r['solver']}"] for k in unused],
+        f"Recipe: {_recipe_name(config)}", n_text=2, n_plain=len(rows))
 
 def _again(
     run # What `_read_run` gave
 )->Markup:
-    "How to repeat the run: command, versions, settings, files"
+    "How to repeat the run: command, recipe, settings, versions, files"
     c = run.config
     out = Markup()
     if c.get('command'):
         out = _html('<p>The same command with the same versions on the same kind of machine gives the same scores:</p>'
                     '<pre><code>{{c}}</code></pre>', c=c['command'])
+    out += _recipe_table(c)
+    rest = {k: v for k,v in c.items() if k not in _shown}
+    if rest: out += _table(['setting', 'value'], [[k, _plain(v)] for k,v in rest.items()], 'Settings', n_text=2)
     versions = c.get('versions') if isinstance(c.get('versions'), dict) else {}
     if versions: out += _table(['package', 'version'], [[k, _plain(v)] for k,v in versions.items()], 'Versions', n_text=2)
-    options = c.get('options') if isinstance(c.get('options'), dict) else {'options': c['options']} if c.get('options') else {}
-    rest = {**{k: v for k,v in c.items() if k not in _shown | {'options'}}, **options}
-    if rest: out += _table(['setting', 'value'], [[k, _plain(v)] for k,v in rest.items()], 'Settings', n_text=2)
-    files = Markup(', ').join(_html('<code>{{n}}</code>', n=n) for n in ['config.json', *(f'{n}.csv' for n in _columns)])
-    return out + _html('<p>The tables behind this page lie beside it: {{files}}.</p>', files=files)
+    files = [n for n in ('config.json', *(f'{n}.csv' for n in _columns|_optional)) if (run.folder/n).is_file()]
+    return out + _html('<p>The tables behind this page lie beside it: {{files}}.</p>', files=Markup(', ').join(map(_link, files)))
 
 # %% ../nbs/09b_report.ipynb #d4c2ff26
 _css = '''
@@ -546,7 +844,7 @@ body{margin:0;background:var(--bg);color:var(--fg);overflow-wrap:break-word}
 header,main,footer{max-width:62rem;margin:0 auto;padding:0 1.2rem}
 h1{font-size:1.9rem;line-height:1.2;margin:2.2rem 0 .6rem}
 h2{font-size:1.3rem;line-height:1.25;margin:3rem 0 .8rem;padding-top:.9rem;border-top:1px solid var(--line)}
-p,ul{max-width:44rem}ul{padding-left:1.2rem}li{margin:.45rem 0}
+h3{font-size:1.05rem;margin:2rem 0 .5rem}p,ul{max-width:44rem}ul{padding-left:1.2rem}li{margin:.45rem 0}
 a{color:var(--link)}.note{background:var(--note);border-left:4px solid var(--note-line);padding:.6rem .9rem}
 nav ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.92rem;max-width:none}nav li{margin:0}
 dl{margin:1rem 0}dl div{display:grid;grid-template-columns:11rem 1fr;gap:.3rem 1rem;padding:.3rem 0;border-bottom:1px solid var(--line)}
@@ -554,9 +852,11 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .scroll{overflow-x:auto;margin:1.3rem 0}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;line-height:1.35}
 caption{text-align:left;color:var(--soft);padding-bottom:.4rem}
+caption div{position:sticky;left:0;max-width:calc(100vw - 2.4rem)}
 th,td{padding:.38rem .8rem .38rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);font-weight:400}
 thead th{color:var(--soft);vertical-align:bottom;border-bottom:2px solid var(--line)}.n{text-align:right;padding:.38rem .5rem}
-td.n{white-space:nowrap}th[scope=row]{position:sticky;left:0;background:var(--bg);min-width:10.2rem;max-width:16rem;
+td.n{white-space:nowrap}thead .n{min-width:4.4rem}th small{display:block;color:var(--soft)}
+th[scope=row]{position:sticky;left:0;background:var(--bg);min-width:10.2rem;max-width:16rem;
 overflow-wrap:anywhere}.base>*{color:var(--soft);font-style:italic}
 figure{margin:1.6rem 0}img{display:block;max-width:min(100%,54rem);height:auto;background:#fff;border-radius:4px}
 figcaption{color:var(--soft);font-size:.88rem;margin-top:.4rem;max-width:44rem}
@@ -564,9 +864,9 @@ pre{background:var(--tint);padding:.8rem 1rem;overflow-x:auto;font-size:.85rem}d
 summary{cursor:pointer;color:var(--link)}
 footer{color:var(--soft);font-size:.85rem;margin:3rem auto 2rem}
 @media(max-width:40rem){html{font-size:16px}h1{font-size:1.5rem}dl div{grid-template-columns:1fr;gap:0}th[scope=row]{max-width:10.2rem}
-.wide{overflow-x:auto}.wide img{max-width:none;width:38rem}}
+.wide{overflow-x:auto}.wide img{max-width:none;width:44rem}}
 @media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--tint:#f3f3f3;--link:#000;--note:#fff}html{font-size:10.5pt}
-nav{display:none}h2{break-after:avoid}
+nav{display:none}h2,h3{break-after:avoid}
 header,main,footer{max-width:none;padding:0}figure,tr{break-inside:avoid}img{max-height:20cm;width:auto}.scroll{overflow:visible}
 table{font-size:.78rem}
 th[scope=row]{position:static}details::details-content{content-visibility:visible;block-size:auto}pre{white-space:pre-wrap}
@@ -605,21 +905,23 @@ _page_t = '''<!DOCTYPE html>
 
 # %% ../nbs/09b_report.ipynb #1fafc83f
 def _lead(
-    results:pd.DataFrame # Table of results
-)->str: # A sentence or two
-    "The highest macro-F1 and what it means against the baseline"
-    d = results.dropna(subset=['macro_f1'])
-    if d.empty: return 'No backbone of this run has a macro-F1.'
+    run # What `_read_run` gave
+)->str: # A few sentences
+    "The highest macro-F1, what it means against the baseline, and the conditions"
+    d,name = run.results.dropna(subset=['macro_f1']),_recipe_name(run.config)
+    how = (f'Recipe {name}. ' if name else '') + f'{_where(run)}.'
+    if d.empty: return f'No backbone of this run has a macro-F1. {how}'
     r = d.loc[d.macro_f1.idxmax()]
     base,name = _best_baseline(r, 'macro_f1')
     means = {'above': 'its whole interval lies above', 'below': 'its whole interval lies below',
              'open': 'its interval does not tell it apart from', 'unknown': 'a number is missing to compare it with'}
-    what = f"{'The' if len(d)==1 else 'The highest'} macro-F1 on the test split is {_ci(r, 'macro_f1')}, by {r.backbone}"
-    return f'{what}; {means[_versus(r.macro_f1_low, r.macro_f1_high, base)]} {name} ({_num(base)}).'
+    what = f"{'The' if len(d)==1 else 'The highest'} macro-F1 on the test part is {_ci(r, 'macro_f1')}, by {r.backbone}"
+    return f'{what}; {means[_versus(r.macro_f1_low, r.macro_f1_high, base)]} {name} ({_num(base)}). {how}'
 
 # %% ../nbs/09b_report.ipynb #7f5d8aca
 _sections = [('about', 'What was run', _about), ('comparison', 'Comparison', _comparison), ('reading', 'How to read it', _reading),
-    ('labels', 'Label by label', _labels), ('training', 'Training', _training), ('confusions', 'Right and wrong', _confusions),
+    ('agreement', 'How far people agree', _agreement), ('duplicates', 'Near-duplicates', _duplicates), ('labels', 'Label by label', _labels),
+    ('training', 'Training', _training), ('confusions', 'Right and wrong', _confusions),
     ('predictions', 'Predictions', _predictions), ('evidence', 'Where the evidence lies', _evidence), ('filters', 'Filters', _filters),
     ('other', 'More figures', _other), ('left-out', 'Images left out', _left_out), ('again', 'How to repeat the run', _again)]
 
@@ -630,7 +932,7 @@ def write_report(
     run = _read_run(folder)
     sections = [(i, name, body) for i,name,f in _sections if (body := f(run))]
     title = f'Ad sentiment study: {run.folder.resolve().name}'
-    page = _html(_page_t, title=title, css=Markup(_css), note=run.config.get('data_note'), lead=_lead(run.results), sections=sections)
+    page = _html(_page_t, title=title, css=Markup(_css), note=run.config.get('data_note'), lead=_lead(run), sections=sections)
     path = run.folder/'report.html'
     with atomic_write(path) as p: p.write_text(page, encoding='utf-8')
     return path

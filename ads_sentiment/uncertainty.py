@@ -7,7 +7,7 @@ __all__ = ['Trial', 'trial_draws', 'mean_ci', 'bootstrap_ci', 'paired_test', 'pl
 
 # %% ../nbs/06b_uncertainty.ipynb #cd4a3f3e
 from .core import AdsError
-from .figures import _colors, _drawn, _figure, _name_rows, _short
+from .look import palette, in_style, new_figure, name_rows, short_name
 from .metrics import _check, _f1, decide
 from dataclasses import dataclass
 import numpy as np, pandas as pd
@@ -176,7 +176,7 @@ def paired_test(
         ratio=x/y, ratio_low=ratio.low, ratio_high=ratio.high, p=p, verdict=verdict))
 
 # %% ../nbs/06b_uncertainty.ipynb #ad3657d0
-@_drawn
+@in_style
 def plot_intervals(
     table:pd.DataFrame, # A row a name (the index), for example of `mean_ci` or `paired_test`
     value:str='mean',   # Column of the points; 'mean' goes with low and high, any other with its name and _low, _high
@@ -188,11 +188,11 @@ def plot_intervals(
     missing = [c for c in (value, low, high) if c not in table]
     if missing: raise AdsError(f"plot_intervals: column {', '.join(missing)} is missing; there is: {', '.join(map(str, table.columns))}")
     if not len(table): raise AdsError('plot_intervals: the table has no rows, so there is nothing to draw')
-    fig,rows = _figure(6.5, .8 + .3*len(table)),range(len(table))
+    fig,rows = new_figure(6.5, .8 + .3*len(table)),range(len(table))
     ax = fig.subplots()
     if at is not None: ax.axvline(at, color='#888888', lw=1, ls=':')
-    ax.hlines(rows, table[low].astype(float), table[high].astype(float), color=_colors[0], lw=2)
-    ax.plot(table[value].astype(float), rows, 'o', color=_colors[0], ms=5)
-    _name_rows(ax, [_short(' '.join(map(str, n)) if isinstance(n, tuple) else n) for n in table.index])
+    ax.hlines(rows, table[low].astype(float), table[high].astype(float), color=palette[0], lw=2)
+    ax.plot(table[value].astype(float), rows, 'o', color=palette[0], ms=5)
+    name_rows(ax, [short_name(' '.join(map(str, n)) if isinstance(n, tuple) else n) for n in table.index])
     ax.set(xlabel=xlabel or value)
     return fig

@@ -92,7 +92,7 @@ def awkward(folder, n=36):
 
 def test_awkward_images_and_same_numbers_again(tmp_path):
     bad = awkward(tmp_path)
-    study = lambda out, **env: ads('ads_study', '--data', tmp_path/'set.csv', '--backbones', 'efficientnet_lite0', '--size', 64, '--epochs', 5, '--out', tmp_path/out, **env)
+    study = lambda out, **env: ads('ads_study', '--data', tmp_path/'set.csv', '--backbones', 'efficientnet_lite0', '--size', 64, '--out', tmp_path/out, **env)
     assert study('one').returncode==0
     skipped = pd.read_csv(tmp_path/'one'/'skipped.csv')
     assert set(skipped.file)==bad and skipped.reason.str.len().gt(5).all()
@@ -104,7 +104,7 @@ def test_awkward_images_and_same_numbers_again(tmp_path):
     assert 'src="data:image/png;base64,' in html and 'src="figures' not in html
 
 def test_predict_with_a_trained_model(tmp_path, pitt_root):
-    assert ads('ads_study', '--data', pitt_root, '--backbones', 'efficientnet_lite0', '--size', 64, '--epochs', 5, '--out', tmp_path/'run').returncode==0
+    assert ads('ads_study', '--data', pitt_root, '--backbones', 'efficientnet_lite0', '--size', 64, '--out', tmp_path/'run').returncode==0
     (tmp_path/'new').mkdir()
     Image.new('RGB', (50,80), 'red').save(tmp_path/'new'/'a.jpg')
     (tmp_path/'new'/'notes.txt').write_text('hello')
@@ -114,7 +114,7 @@ def test_predict_with_a_trained_model(tmp_path, pitt_root):
     assert ads('ads_predict', tmp_path/'run'/'efficientnet_lite0', tmp_path/'new').stdout.count('\n')==2
 
 def test_a_killed_run_goes_on(tmp_path, pitt_root):
-    args = ['--data', pitt_root, '--backbones', 'efficientnet_lite0,mobilenet_v3_large', '--weights', 'random', '--size', 64, '--epochs', 5, '--out', tmp_path/'run']
+    args = ['--data', pitt_root, '--backbones', 'efficientnet_lite0,mobilenet_v3_large', '--weights', 'random', '--size', 64, '--out', tmp_path/'run']
     first = subprocess.Popen([bin/'ads_study', *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     done = tmp_path/'run'/'efficientnet_lite0'/'result.json'
     for _ in range(1200):
@@ -128,9 +128,42 @@ def test_a_killed_run_goes_on(tmp_path, pitt_root):
     assert done.read_bytes()==kept
     assert pd.read_csv(tmp_path/'run'/'results.csv').backbone.tolist()==['efficientnet_lite0', 'mobilenet_v3_large']
 
+def test_unknown_recipe(tmp_path): refused("Did you mean 'tuned'?", '--recipe', 'tunded', '--out', tmp_path/'run')
+def test_unknown_field(tmp_path): refused("Did you mean 'epochs'?", '--change', 'epoch=3', '--out', tmp_path/'run')
+def test_unknown_split(pitt_root, tmp_path): refused("stratified", '--data', pitt_root, '--split', 'random', '--backbones', 'efficientnet_lite0', '--out', tmp_path/'run')
+def test_unknown_step(pitt_root, tmp_path): refused("unknown step", '--data', pitt_root, '--ablate', '--steps', 'no bn', '--out', tmp_path/'run')
+def test_soft_targets_without_votes(tmp_path):
+    awkward(tmp_path)
+    pd.DataFrame(dict(fname=[f'{i}.jpg' for i in range(36)], labels=['red', 'blue|red', 'green']*12)).to_csv(tmp_path/'set.csv', index=False)
+    refused('no votes', '--data', tmp_path/'set.csv', '--change', 'targets=soft', '--size', 64, '--backbones', 'efficientnet_lite0', '--out', tmp_path/'run')
+
+def test_seeds_and_splits(tmp_path, pitt_root):
+    "The reference recipe over two seeds and splits: a row of means, the conditions beside it, a person by the same rule"
+    res = ads('ads_study', '--data', pitt_root, '--recipe', 'reference', '--change', 'epochs=2,passes=1', '--backbones', 'efficientnet_lite0,mobilenet_v3_large',
+              '--weights', 'random', '--size', 64, '--seeds', 2, '--split', 'stratified', '--splits', 2, '--out', tmp_path/'run')
+    assert res.returncode==0
+    rows = pd.read_csv(tmp_path/'run'/'results.csv')
+    for c,v in dict(recipe='changed', split='stratified', n_splits=2, seeds='42 43', data='pitt').items(): assert rows[c].eq(v).all(), c
+    assert rows.weights.str.startswith('random').all()
+    assert len([*(tmp_path/'run').glob('*/trials/*.npz')])==8
+    assert rows[['human_macro_f1', 'held_out_macro_f1', 'macro_f1_sd_seeds', 'macro_f1_sd_splits', 'prevalence_random_macro_f1']].notna().all(axis=None)
+    pairs = pd.read_csv(tmp_path/'run'/'paired.csv')
+    assert set(pairs.verdict) <= {'a better', 'b better', 'not told apart'} and len(pairs)==3
+
+def test_ablation(tmp_path, pitt_root):
+    "Two steps, started twice: the second time nothing is trained"
+    args = ['--data', pitt_root, '--ablate', '--steps', 'no weights of positives,cross-validation', '--size', 64, '--out', tmp_path/'run']
+    assert ads('ads_study', *args).returncode==0
+    one = pd.read_csv(tmp_path/'run'/'ablation.csv')
+    assert one.step.tolist()==['no weights of positives', 'cross-validation'] and (tmp_path/'run'/'figures'/'ablation_efficientnet_lite0.png').exists()
+    assert one[['data', 'split', 'seeds', 'weights']].notna().all(axis=None)
+    assert ads('ads_study', *args).returncode==0
+    two = pd.read_csv(tmp_path/'run'/'ablation.csv')
+    assert one.drop(columns='seconds').equals(two.drop(columns='seconds'))
+
 def test_real_ads(tmp_path, pitt):
     "The annotations are there for all, the images for some: one line says how many are absent"
-    res = ads('ads_study', '--data', pitt, '--backbones', 'efficientnet_lite0', '--epochs', 10, '--out', tmp_path/'run')
+    res = ads('ads_study', '--data', pitt, '--backbones', 'efficientnet_lite0', '--out', tmp_path/'run')
     assert res.returncode==0
     line = res.stdout.splitlines()[0]
     config = json.loads((tmp_path/'run'/'config.json').read_text())
