@@ -9,6 +9,7 @@ __all__ = ['detours', 'plan', 'plot_ablation', 'run_ablation']
 from .backbones import backbones, get_backbone
 from .core import AdsError, choose, default_device, digest, read_json, stage, write_csv, write_json
 from .figures import save_figure
+from .look import in_style, new_figure, palette
 from .preprocess import BilateralFilter, prepare_images
 from .predictor import package_versions
 from .recipes import get_recipe, steps, tuned, walk
@@ -17,7 +18,7 @@ from .uncertainty import mean_ci, paired_test
 import gc,itertools
 from dataclasses import asdict, replace
 from pathlib import Path
-import matplotlib.pyplot as plt, pandas as pd
+import pandas as pd
 
 # %% ../nbs/10a_ablation.ipynb #57adecdd
 detours = {
@@ -27,32 +28,37 @@ detours = {
     'last map only': dict(layers='last'),
     'weights of positives': dict(pos_weight='images')}
 
+def _changes(old, new):
+    "Fields in which two recipes differ, with the new values"
+    return {k: v for k,v in asdict(new).items() if asdict(old)[k]!=v}
+
 def plan(
     ads,          # `AdsData`
     only=None     # Names of the steps to measure; default: all of them and the detours
 )->dict: # Name -> (the recipe, what it changes, the name of what it is compared with)
     "The recipes to measure, in order"
     after,names = walk(),[*steps]
-    res = {n: (after[n], steps[n], names[max(i-1, 0)]) for i,n in enumerate(names)}
+    before = {n: names[max(i-1, 0)] for i,n in enumerate(names)}
     for n,change in detours.items():
-        if ads.votes is not None or change.get('targets')!='soft': res[n] = get_recipe(tuned, **change), change, names[-1]
-    if only is None: return res
-    kept = [choose(n, res, 'step') for n in only]
-    return {n: (*res[n][:2], res[n][2] if res[n][2] in kept else kept[0]) for n in res if n in kept}
+        if ads.votes is not None or change.get('targets')!='soft': after[n],before[n] = get_recipe(tuned, **change),names[-1]
+    kept = [n for n in after if n in {choose(n, after, 'step') for n in (only or after)}]
+    pairs = {n: before[n] if before[n] in kept else kept[0] for n in kept}
+    return {n: (after[n], _changes(after[pairs[n]], after[n]), pairs[n]) for n in kept}
 
 # %% ../nbs/10a_ablation.ipynb #a5960ec1
 def _step_trials(splits, name, recipe, folder, seeds, weights, size, n_workers):
     "A trial for each split and seed, those that are kept from before not run again"
-    res = []
+    res,about = [],folder/'trained.json'
     for (k,ads),seed in itertools.product(enumerate(splits), seeds):
         path = folder/f'split-{k}-seed-{seed}.npz'
         trial = load_trial(path)
         if trial is None:
-            learn,trial,_ = run_trial(ads, name, recipe, weights, seed, k, size, n_workers)
+            with stage('trial', None) as t: learn,trial,_ = run_trial(ads, name, recipe, weights, seed, k, size, n_workers)
             save_trial(trial, path)
-            write_json(learn.weights_used, folder/'weights.json')
+            past = read_json(about)['seconds'] if about.exists() else 0
+            write_json(dict(weights=learn.weights_used, seconds=past+t['seconds']), about)
         res.append(trial)
-    return res, read_json(folder/'weights.json')
+    return res, read_json(about)
 
 # %% ../nbs/10a_ablation.ipynb #de3f005b
 def _row(name, trials, before, first, seed):
@@ -66,24 +72,22 @@ def _row(name, trials, before, first, seed):
     return res
 
 # %% ../nbs/10a_ablation.ipynb #1b16c6f2
+@in_style
 def plot_ablation(
     table # As `ablation.csv`, one backbone
-)->plt.Figure:
+): # A matplotlib figure
     "Macro-F1 and mAP after each step, with intervals; detours are hollow"
     d = table[::-1].reset_index(drop=True)
-    fig,axs = plt.subplots(1, 2, figsize=(9, .32*len(d)+1.2), sharey=True, dpi=90)
-    for ax,m,title in zip(axs, ('macro_f1', 'mean_ap'), ('macro-F1', 'mAP')):
-        for i,r in d.iterrows():
-            ax.plot([r[f'{m}_low'], r[f'{m}_high']], [i,i], color='0.6', lw=2, zorder=1)
-            ax.scatter(r[m], i, s=32, zorder=2, color='C0', facecolor='white' if r.detour else 'C0')
-        base = table[dict(macro_f1='all_labels_macro_f1', mean_ap='chance_mean_ap')[m]].iloc[0]
-        ax.axvline(base, color='0.5', ls=':', lw=1)
-        ax.annotate('all labels' if m=='macro_f1' else 'chance', (base, len(d)-.4), color='0.4', fontsize=8, ha='center')
-        ax.set(xlabel=title, ylim=(-.6, len(d)))
-        ax.spines[['top', 'right']].set_visible(False)
+    fig = new_figure(9, .3*len(d)+1.2)
+    axs = fig.subplots(1, 2, sharey=True)
+    for ax,m,base,title,floor in [(axs[0], 'macro_f1', 'all_labels_macro_f1', 'macro-F1', 'all labels'), (axs[1], 'mean_ap', 'chance_mean_ap', 'mAP', 'chance')]:
+        ax.hlines(range(len(d)), d[f'{m}_low'], d[f'{m}_high'], color='.65', lw=2)
+        ax.scatter(d[m], range(len(d)), s=32, zorder=2, color=['white' if t else palette[0] for t in d.detour], edgecolor=palette[0])
+        ax.axvline(table[base].iloc[0], color='.5', ls=':', lw=1)
+        ax.set(xlabel=title, ylim=(-.6, len(d)-.4), title=f'dotted: {floor}, {table[base].iloc[0]:.3f}')
     axs[0].set_yticks(range(len(d)), d.step)
-    fig.suptitle(f"{table.backbone.iloc[0]} on {table.data.iloc[0]}, {table.n_splits.iloc[0]} split(s) x {table.n_seeds.iloc[0]} seed(s), 95 % intervals", fontsize=10)
-    fig.tight_layout()
+    r = table.iloc[0]
+    fig.suptitle(f'{r.backbone} on {r.data}, {r.split} split, {r.n_splits} split{"s"*int(r.n_splits>1)} x {r.n_seeds} seed{"s"*int(r.n_seeds>1)}, 95 % intervals', fontsize=10)
     return fig
 
 # %% ../nbs/10a_ablation.ipynb #cd9d8b8b
@@ -92,13 +96,12 @@ def _ablate(splits, name, out, todo, seeds, weights, size, n_workers, split):
     trials,rows,ads = {},[],splits[False][0]
     base = baseline_scores(splits[False], seeds[0])
     for step,(recipe,changes,before) in todo.items():
-        with stage(f'{name}, {step}', None) as t:
-            trials[step],used = _step_trials(splits[recipe.reencode], name, recipe, out/'trials'/name.replace('/', '_')/digest(asdict(recipe)), seeds, weights, size, n_workers)
-        rows.append({'backbone': name, 'weights': used, **_row(step, trials[step], trials[before], next(iter(trials.values())), seeds[0]),
+        trials[step],about = _step_trials(splits[recipe.reencode], name, recipe, out/'trials'/name.replace('/', '_')/digest(asdict(recipe)), seeds, weights, size, n_workers)
+        rows.append({'backbone': name, 'weights': about['weights'], **_row(step, trials[step], trials[before], next(iter(trials.values())), seeds[0]),
             'changes': ', '.join(f'{k}={v}' for k,v in changes.items()), 'compared_with': before, 'detour': step in detours, **base, 'data': ads.name, 'split': split, 'n_splits': len(splits[False]), 'n_seeds': len(seeds), 'seeds': ' '.join(map(str, seeds)),
-            'n_images': len(ads), 'n_labels': len(ads.vocab), 'device': default_device().type, 'seconds': t['seconds'], 'note': ads.note})
+            'n_images': len(ads), 'n_labels': len(ads.vocab), 'device': default_device().type, 'seconds': about['seconds'], 'note': ads.note})
         r = rows[-1]
-        print(f"{name:20} {step:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]; {t['seconds']:.0f} s", flush=True)
+        print(f"{name:20} {step:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]; {r['seconds']:.0f} s", flush=True)
         gc.collect()
     return pd.DataFrame(rows)
 

@@ -126,7 +126,7 @@ def solve_head(
         yield l2, (a@V.T).to(x), b.to(x)
 
 # %% ../nbs/06d_heads.ipynb #c62ec805
-strengths = (100, 30, 10, 3, 1, .3, .1, .03, .01)
+strengths = (100, 30, 10, 3, 1, .3, .1, .03, .01, .003, .001)
 
 def _worse_twice(scores): return len(scores)>2 and max(scores[-2:]) < max(scores[:-2])
 

@@ -80,8 +80,8 @@ def baseline_scores(
     return pd.DataFrame(rows).mean().to_dict()
 
 def _humans(trial, ads, seed)->dict:
-    "One person and the model against the votes of the others; nothing where labels don't come from votes"
-    if ads.votes is None: return {}
+    "One person and the model against the votes of the others; nothing without votes, or where nobody has two others"
+    if ads.votes is None or not (ads.annotators.loc[trial.images]>2).any(): return {}
     said = decide(trial.preds, trial.thresholds, trial.min_labels).astype(float)
     t = one_human(ads.votes.loc[trial.images], ads.annotators.loc[trial.images], ads.vocab, said, seed=seed)
     named = [('human', 'one human'), ('held_out', 'model'), ('held_out_all_labels', 'all labels')]
@@ -102,7 +102,8 @@ def _result_row(learn, ads, scores, seconds, how)->dict:
     b,facts = learn.backbone,backbone_table([learn.backbone]).iloc[0]
     n,r = ads.split.value_counts(),learn.recipe
     trained = dict(epochs=r.epochs, best_loss_epoch=learn.best_epochs.get('valid_loss'), best_f1_epoch=learn.best_epochs.get('macro_f1')) if r.solver=='adam' else dict(l2=learn.l2)
-    return dict(backbone=b.name, weights=learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.how['size'],
+    weights = f"random (seeds {how['seeds']})" if learn.weights_used.startswith('random') else learn.weights_used
+    return dict(backbone=b.name, weights=weights if ' ' in how['seeds'] else learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.how['size'],
         params_m=facts['params (M)'], gflops=facts['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
         device=default_device().type, **seconds, note=ads.note)
 
@@ -140,6 +141,11 @@ def _other_trials(splits, seeds, folder, *args):
         yield trial
 
 # %% ../nbs/10_study.ipynb #5911eaf8
+def _plain(v):
+    "A number or text for JSON, `None` for what is undefined"
+    v = v.item() if hasattr(v, 'item') else v
+    return None if v!=v else v
+
 def run_backbone(
     splits,         # Prepared `AdsData`, or a list of them that differ in their split
     name:str,       # Backbone
@@ -160,7 +166,7 @@ def run_backbone(
         trials = [first, *_other_trials(splits, seeds, folder, name, recipe, weights, size, n_workers)]
     row = _result_row(learn, splits[0], _scores(trials, splits, seeds[0]), {**seconds, 'total_seconds': t['seconds']},
                       {'n_splits': len(splits), 'seeds': ' '.join(map(str, seeds)), **(how or {})})
-    write_json({k: v.item() if hasattr(v, 'item') else v for k,v in row.items() if v is not None and v==v}, folder/'result.json')
+    write_json({k: _plain(v) for k,v in row.items()}, folder/'result.json')
     return learn,first
 
 # %% ../nbs/10_study.ipynb #381a83a7
@@ -327,7 +333,7 @@ def run_study(
         'weights': str(weights), 'seed': seed, 'seeds': seeds, 'splits': splits, 'size': size, 'prepare_size': prepare_size, 'interval_level': .95,
         'command': started_by(), 'versions': package_versions()})
     write_csv(skipped, out/'skipped.csv')
-    write_csv(leaks(pairs, parts[0].split) if len(pairs) else pairs, out/'leaks.csv')
+    write_csv(leaks(pairs, parts[0].split), out/'leaks.csv')
     if ads.votes is not None: write_csv(agreement(ads.votes[ads.vocab], ads.annotators, seed=seed), out/'agreement.csv')
     _data_figures(parts[0], sources, out/'figures', filt, prepare_size)
     for name in names:
