@@ -1,0 +1,58 @@
+"""What all benchmarks share: alternate ours and the peers in one process, medians, and a CSV named by its conditions."""
+import os, platform, re, statistics, sys, tempfile, time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+here = Path(__file__).parent
+sys.path.insert(0, str(here.parent)) # the library of this checkout
+
+def posters(n=1200):
+    "Paths of `n` real images: those of the CSV that ADS_POSTERS names (a column `fname` or `image`), else demo ads; and what they are"
+    import pandas as pd
+    csv = Path(os.environ.get('ADS_POSTERS', here.parent.parent/'shared'/'data'/'posters'/'posters.csv'))
+    if csv.exists():
+        from ads_sentiment.datasets import csv_ads
+        paths = list(csv_ads(csv).paths)
+        return [paths[i % len(paths)] for i in range(n)], 'film posters'
+    from ads_sentiment.datasets import demo_ads
+    paths = list(demo_ads(n=2000).paths)
+    return [paths[i % len(paths)] for i in range(n)], 'demo ads'
+
+def processor()->str:
+    "Name of the processor, as the system tells it"
+    try: return re.search(r'model name\s*:\s*(.+)', Path('/proc/cpuinfo').read_text())[1].strip()
+    except (OSError, TypeError): return platform.processor() or platform.machine()
+
+def installed(package):
+    try: return version(package)
+    except PackageNotFoundError: return ''
+
+def conditions()->dict:
+    "Columns that every row has"
+    import torch
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    return dict(device=device, cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(), python=platform.python_version(),
+                **{p: installed(p) for p in ('torch', 'torchvision', 'opencv-python', 'openvino', 'onnxruntime')})
+
+def alternate(jobs, n=5, warm=1):
+    "Run each of `jobs` (name -> function) in turn, `n` times after `warm` unmeasured rounds; name -> median seconds"
+    times = {k: [] for k in jobs}
+    for i in range(n+warm):
+        for k,f in jobs.items():
+            start = time.perf_counter()
+            f()
+            if i>=warm: times[k].append(time.perf_counter()-start)
+        print(f"  round {i+1}/{n+warm}: " + ', '.join(f'{k} {v[-1]:.2f} s' for k,v in times.items() if v), flush=True)
+    return {k: statistics.median(v) for k,v in times.items()}
+
+def write(name, rows, precision='float32'):
+    "Write rows with their conditions to `NAME-DEVICE-CORES-PRECISION-torchVERSION.csv`"
+    import pandas as pd
+    from ads_sentiment.core import write_csv
+    c = conditions()
+    slug = re.sub(r'[^a-z0-9]+', '-', c['device'].lower()).strip('-')
+    path = here/f"{name}-{slug}-{c['cores']}-cores-{precision}-torch{c['torch'].split('+')[0]}.csv"
+    for old in here.glob(f'{name}-{slug}-*.csv'): old.unlink()
+    write_csv(pd.DataFrame([{**r, **c} for r in rows]), path)
+    print(f'{path.relative_to(here.parent)}', flush=True)
+    return path
