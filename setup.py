@@ -7,7 +7,7 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
-library, develop = cfg['requirements'].split(), cfg['dev_requirements'].split()
+library, fast, develop = (cfg[k].split() for k in ('requirements', 'fast_requirements', 'dev_requirements'))
 readme = here/'README.md'
 
 setup(
@@ -16,7 +16,7 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'],
     long_description=readme.read_text(encoding='utf-8') if readme.exists() else '', long_description_content_type='text/markdown',
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']), include_package_data=True,
-    python_requires='>=' + cfg['min_python'], install_requires=library, extras_require={'dev': develop},
+    python_requires='>=' + cfg['min_python'], install_requires=library, extras_require={'fast': fast, 'dev': develop},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3'],
     zip_safe=False)
