@@ -10,14 +10,18 @@ __all__ = ['part_targs', 'soft_targs', 'recipe_pos_weight', 'plain_dl', 'ads_lea
 from .backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
 from .core import AdsError, atomic_write, cache_dir, default_device, digest, mixed_precision, progress, set_seed
 from .data import ads_dataloaders
+from .engines import check_engine
+from .extract import extract,image_keys,settle_engine
 from .heads import FeatureScale, choose_l2, make_head, solve_head, split_head, strengths, threads_for
 from .metrics import ads_metrics, pos_weight, tune_thresholds
 from .preprocess import channel_stats
 from .recipes import Recipe, recipes, reference, tuned, varies
 from .splits import stratified_folds
+from .store import FeatureStore
 import hashlib,math,random,zipfile
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from torch import nn
@@ -93,10 +97,11 @@ def ads_learner(
     weights:str='auto',                 # 'imagenet', 'random', 'auto' or a file
     recipe:Recipe=tuned,                # How the head is trained
     seed:int=42,                        # Seed of the head and of random weights
+    engine:str='auto',                  # What runs the body: 'auto' (the fastest that keeps the tolerance) or one of `ads_sentiment.engines.engines`
     **kwargs                            # Passed to `vision_learner`
 )->Learner: # With `.backbone`, `.weights_used`, `.recipe` and `.seed`
     "A fastai Learner: frozen body, the recipe's head, BCE on logits, the reference's Adam"
-    entry = get_backbone(backbone)
+    entry,engine = get_backbone(backbone),check_engine(engine, default_device())
     body,used,width = _frozen_body(entry, weights, recipe, dls, seed)
     set_seed(seed)
     head = make_head(recipe, width, len(dls.vocab), top_layers(entry, weights, seed) if recipe.head=='reference' else None)
@@ -105,7 +110,7 @@ def ads_learner(
         opt_func=partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0.), lr=recipe.lr, **{'metrics': ads_metrics(), **kwargs})
     learn.model[0] = learn.model[0][0] # the frozen body itself, without the Sequential that the cut put around it
     if recipe.head=='reference': learn.model[1][:-1].requires_grad_(False) # only the last layer is new
-    learn.backbone,learn.weights_used,learn.recipe,learn.seed,learn.turn = entry,used,recipe,seed,0
+    learn.backbone,learn.weights_used,learn.recipe,learn.seed,learn.turn,learn.engine = entry,used,recipe,seed,0,engine
     return learn
 
 # %% ../nbs/07_learner.ipynb #7c9982fa
@@ -119,13 +124,14 @@ def recipe_learner(
     weights:str='auto',                # As in `ads_learner`
     seed:int=42,                       # Of the head and the order of the batches
     size:int=None,                     # Input size; default: what the recipe says
-    n_workers:int=None                 # Loader processes; default: none on a CPU
+    n_workers:int=None,                # Loader processes; default: none on a CPU
+    engine:str='auto'                  # As in `ads_learner`
 )->Learner:
     "DataLoaders and learner for a data set, as a recipe asks"
     b,theirs = get_backbone(backbone),recipe.inputs=='reference'
     stats = _file_stats(tuple(ads.paths[(ads.split=='train').to_numpy()])) if theirs else (list(b.mean), list(b.std))
     dls = ads_dataloaders(ads, size=size or (theirs and b.ref_size) or b.size, bs=recipe.bs, aug=recipe.aug, stats=stats, n_workers=n_workers, seed=seed)
-    return ads_learner(dls, b, weights, recipe, seed)
+    return ads_learner(dls, b, weights, recipe, seed, engine)
 
 # %% ../nbs/07_learner.ipynb #f6bf78e9
 def cosine_lr(
@@ -198,13 +204,13 @@ def _tfm_spec(dl, training=False):
     return [one(f) for p in (dl.after_item, dl.after_batch) for f in p.fs if training or getattr(f, 'split_idx', None)!=0]
 
 def features_key(
-    learn, # From `ads_learner`
-    dl     # From `plain_dl`
+    learn,  # From `ads_learner`
+    dl,     # From `plain_dl`
+    engine  # One of `ads_sentiment.engines.engines`
 )->str:
-    "The digest that names the features of `dl`'s images: files, transforms, body, pooling and precision"
-    files = [(str(p), *(lambda s: (s.st_size, s.st_mtime_ns))(Path(p).stat())) for p in dl.items['path']]
-    return digest(files, _tfm_spec(dl), body_digest(learn.model[0]), learn.model[0].taps, str(split_head(learn.model[1])[0]),
-                  str(mixed_precision().fast_dtype if mixed_precision()._enabled else 'float32'), default_device().type, torch.__version__)
+    "The digest that names a store of features: transforms, body, pooling, engine and versions; everything but the images"
+    packages = [torch.__version__, *(version(p) for p in ('openvino', 'onnxruntime') if engine.startswith(p))]
+    return digest(_tfm_spec(dl), body_digest(learn.model[0]), learn.model[0].taps, str(split_head(learn.model[1])[0]), engine, default_device().type, packages)
 
 # %% ../nbs/07_learner.ipynb #863ca3a1
 @contextmanager
@@ -221,9 +227,9 @@ def _own_random(seed):
 @torch.no_grad()
 def compute_features(
     learn, # From `ads_learner`
-    dl     # From `plain_dl`
+    dl     # Images in the order of this loader, augmented if it augments
 )->np.ndarray: # (images, width) float32
-    "Run body and pooling over a DataLoader, in the precision that pays on this device and in the body's present mode"
+    "Run body and pooling over a DataLoader with PyTorch as it is, in the body's present mode"
     body,(pool,_),out = learn.model[0], split_head(learn.model[1]), []
     for b in progress(dl, comment='features'):
         x = b[0].as_subclass(torch.Tensor).to(default_device(), memory_format=torch.channels_last) # fastai's tensor class costs time at each layer
@@ -231,22 +237,14 @@ def compute_features(
     return np.concatenate(out)
 
 # %% ../nbs/07_learner.ipynb #3ccc9cee
-def _load_features(path, n):
-    "Features kept under `path`, or `None` if there are none for `n` images that can be read whole"
-    try: f = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError): return None
-    return f if f.ndim==2 and len(f)==n and np.isfinite(f).all() else None
-
-def _all_features(learn, folder):
-    "Features of all images as the body sees them in eval mode, in the order of `plain_dl(dls, 'all')`"
-    dl = plain_dl(learn.dls, 'all')
-    path = Path(folder or cache_dir('features'))/f'{features_key(learn, dl)}.npy'
-    kept = _load_features(path, len(dl.items))
-    if kept is not None: return kept
-    learn.model[0].eval()
-    with _own_random(0): feats = compute_features(learn, dl)
-    with atomic_write(path) as p: np.save(p, feats)
-    return feats
+def _store(learn, folder):
+    "The store with a row for each image of the data set, as the body sees it in eval mode"
+    dl,body,pool = plain_dl(learn.dls, 'all'),learn.model[0].eval(),split_head(learn.model[1])[0]
+    model,what = nn.Sequential(body, pool).eval(), f"{learn.backbone.name} ({learn.weights_used}), {len(body.taps)} taps"
+    learn.engine_used = settle_engine(learn.engine, dl, model, what)
+    with torch.no_grad(): width = model(torch.zeros(1, 3, *[learn.dls.how['size']]*2, device=default_device())).shape[1]
+    store = FeatureStore(Path(folder or cache_dir('features'))/features_key(learn, dl, learn.engine_used), width)
+    return extract(dl, model, learn.engine_used, store)
 
 # %% ../nbs/07_learner.ipynb #c0c8ee2b
 def _pass(learn, turn):
@@ -266,7 +264,7 @@ def _passes_key(learn):
     "The digest that names the passes of this learner's recipe over its parts"
     r,dls = learn.recipe,learn.dls
     parts = [list(plain_dl(dls, p).items['path']) for p in ('train', 'valid', 'test')]
-    return digest(features_key(learn, plain_dl(dls, 'all')), parts, _tfm_spec(dls.train, training=True), r.body, r.bs)
+    return digest(features_key(learn, plain_dl(dls, 'all'), 'eager'), image_keys(plain_dl(dls, 'all').items['path']), parts, _tfm_spec(dls.train, training=True), r.body, r.bs)
 
 def _load_pass(path, n):
     "A kept pass over `n` training images, or `None` if it isn't there whole"
@@ -310,8 +308,7 @@ def features(
     if turn is not None and varies(self.recipe) and self.recipe.passes:
         with np.load(self.look(folder)[turn], allow_pickle=False) as f:
             if part in f: return f[part]
-    row = {p: i for i,p in enumerate(plain_dl(self.dls, 'all').items['path'])}
-    return _all_features(self, folder)[[row[p] for p in plain_dl(self.dls, part).items['path']]]
+    return _store(self, folder).rows(image_keys(plain_dl(self.dls, part).items['path']))
 
 # %% ../nbs/07_learner.ipynb #497f043e
 class FeatureLoader(DataLoader):
