@@ -46,14 +46,14 @@ def plan(
     return {n: (after[n], _changes(after[pairs[n]], after[n]), pairs[n]) for n in kept}
 
 # %% ../nbs/10a_ablation.ipynb #a5960ec1
-def _step_trials(splits, name, recipe, folder, seeds, weights, size, n_workers):
+def _step_trials(splits, name, recipe, folder, seeds, weights, size, n_workers, engine):
     "A trial for each split and seed, those that are kept from before not run again"
     res,about = [],folder/'trained.json'
     for (k,ads),seed in itertools.product(enumerate(splits), seeds):
         path = folder/f'split-{k}-seed-{seed}.npz'
         trial = load_trial(path)
         if trial is None:
-            with stage('trial', None) as t: learn,trial,_ = run_trial(ads, name, recipe, weights, seed, k, size, n_workers)
+            with stage('trial', None) as t: learn,trial,_ = run_trial(ads, name, recipe, weights, seed, k, size, n_workers, engine)
             save_trial(trial, path)
             past = read_json(about)['seconds'] if about.exists() else 0
             write_json(dict(weights=learn.weights_used, seconds=past+t['seconds']), about)
@@ -91,12 +91,12 @@ def plot_ablation(
     return fig
 
 # %% ../nbs/10a_ablation.ipynb #cd9d8b8b
-def _ablate(splits, name, out, todo, seeds, weights, size, n_workers, split):
+def _ablate(splits, name, out, todo, seeds, weights, size, n_workers, engine, split):
     "All steps of one backbone, as the rows of a table"
     trials,rows,ads = {},[],splits[False][0]
     base = baseline_scores(splits[False], seeds[0])
     for step,(recipe,changes,before) in todo.items():
-        trials[step],about = _step_trials(splits[recipe.reencode], name, recipe, out/'trials'/name.replace('/', '_')/digest(asdict(recipe)), seeds, weights, size, n_workers)
+        trials[step],about = _step_trials(splits[recipe.reencode], name, recipe, out/'trials'/name.replace('/', '_')/digest(asdict(recipe)), seeds, weights, size, n_workers, engine)
         rows.append({'backbone': name, 'weights': about['weights'], **_row(step, trials[step], trials[before], next(iter(trials.values())), seeds[0]),
             'changes': ', '.join(f'{k}={v}' for k,v in changes.items()), 'compared_with': before, 'detour': step in detours, **base, 'data': ads.name, 'split': split, 'n_splits': len(splits[False]), 'n_seeds': len(seeds), 'seeds': ' '.join(map(str, seeds)),
             'n_images': len(ads), 'n_labels': len(ads.vocab), 'device': default_device().type, 'seconds': about['seconds'], 'note': ads.note})
@@ -124,6 +124,7 @@ def run_ablation(
     prepare_size:int=384,    # Pixels a side of the prepared images
     filt=BilateralFilter(),  # The filter, or None
     n_workers:int=None,      # Loader processes
+    engine:str='auto',       # What runs the body
     overwrite:bool=False,    # Remove what is in `out` first?
     **kwargs                 # Passed to `load_ads`
 )->Path: # The folder of the run
@@ -137,9 +138,9 @@ def run_ablation(
     parts = {False: parts}
     if any(r.reencode for r,_,_ in todo.values()): parts[True] = _other_files(parts[False], prepare_images(source, size=prepare_size, filt=filt, reencode=True)[0])
     check_config(out, {**data_config(parts[False][0], skipped, filt), **doubles, 'ablation': [*todo], 'backbones': names, 'weights': str(weights), 'split': split,
-        'splits': splits, 'seed': seed, 'seeds': seeds, 'size': size, 'prepare_size': prepare_size, 'command': started_by(), 'versions': package_versions()})
+        'splits': splits, 'seed': seed, 'seeds': seeds, 'size': size, 'engine': engine, 'prepare_size': prepare_size, 'command': started_by(), 'versions': package_versions()})
     write_csv(skipped, out/'skipped.csv')
-    tables = [_ablate(parts, n, out, todo, range(seed, seed+seeds), weights, size, n_workers, split) for n in names]
+    tables = [_ablate(parts, n, out, todo, range(seed, seed+seeds), weights, size, n_workers, engine, split) for n in names]
     write_csv(pd.concat(tables), out/'ablation.csv')
     for n,t in zip(names, tables): save_figure(plot_ablation(t), out/'figures'/f"ablation_{n.replace('/', '_')}.png")
     print(f"table: {out/'ablation.csv'}", flush=True)

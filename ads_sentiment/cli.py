@@ -93,6 +93,7 @@ def ads_study(
     download:str=None,        # Pitt: fetch the official zips without asking: all, or subfolders joined by commas
     overwrite:bool=False,     # Remove an earlier run in the same folder first
     n_workers:int=None,       # Processes that load images; default: none on a CPU
+    engine:str='auto',        # What runs the body: eager, compiled, openvino, onnxruntime (with -bf16: faster, less exact), or auto: the fastest that is exact
 ):
     "Compare backbones on a data set: tables, pictures, trained models and report.html in one folder"
     with user_errors('ads_study'):
@@ -102,7 +103,7 @@ def ads_study(
         r = _recipe(recipe, change, ablate, steps)
         ads = _load(data, min_votes, drop, keep, keep_images, download, image_col, label_col, sep)
         how = dict(weights=weights, seed=seed, seeds=seeds, split=split, splits=splits, size=size, filt=None if no_filter else BilateralFilter(),
-                   n_workers=n_workers, overwrite=overwrite)
+                   n_workers=n_workers, engine=engine, overwrite=overwrite)
         if ablate:
             from ads_sentiment.ablation import run_ablation
             run_ablation(ads, names, out or f'runs/{ads.name}-ablation', only=_list(steps), **how)

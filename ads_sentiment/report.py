@@ -472,7 +472,8 @@ def _about(
         ('Splits and seeds', f"{_count(int(r.n_splits[0]), 'split')}, {'seeds' if ' ' in r.seeds[0] else 'seed'} {_and(r.seeds[0].split())}"),
         ('Recipe', _recipe_name(c)), *_recipe_facts(c),
         ('Backbones', '; '.join(f'{b}, weights {w}' for b,w in zip(r.backbone, r.weights))),
-        ('Device', ', '.join(r.device.unique()) if 'device' in r else None)]
+        ('Device', ', '.join(r.device.unique()) if 'device' in r else None),
+        ('Engine', '; '.join(f'{b}: {e}' for b,e in zip(r.backbone, r.engine)) if 'engine' in r else None)]
     return _facts(facts) + _pic(run, 'label_distribution', 'How many images carry each label, by part of the split.')
 
 # %% ../nbs/09b_report.ipynb #9340c511

@@ -11,6 +11,7 @@ from .agreement import agreement, one_human
 from .backbones import backbone_table, backbones, get_backbone
 from .core import AdsError, atomic_write, default_device, digest, progress, read_json, set_seed, stage, write_csv, write_json
 from .datasets import load_ads
+from .engines import check_engine
 from .figures import (plot_cams, plot_filter, plot_filters, plot_history, plot_label_confusions, plot_label_counts, plot_per_label,
     plot_results, plot_transforms, save_figure)
 from .gradcam import first_filters, gradcam
@@ -37,10 +38,11 @@ def run_trial(
     seed:int=42,
     split:int=0,    # Number of the split, for the table
     size:int=None,  # Input size; default: what the recipe says
-    n_workers:int=None
+    n_workers:int=None,
+    engine:str='auto' # What runs the body, as in `ads_learner`
 ): # The trained learner, a `Trial` on the test part, and the seconds of each step
     "Train by a recipe and predict the test part"
-    learn = recipe_learner(ads, name, recipe, weights, seed, size, n_workers)
+    learn = recipe_learner(ads, name, recipe, weights, seed, size, n_workers, engine)
     with stage('features', None) as f:
         for part in ('train', 'valid', 'test'): learn.features(part, turn=learn.turn)
     with stage('head', None) as h: learn.fit_head()
@@ -105,7 +107,7 @@ def _result_row(learn, ads, scores, seconds, how)->dict:
     weights = f"random (seeds {how['seeds']})" if learn.weights_used.startswith('random') else learn.weights_used
     return dict(backbone=b.name, weights=weights if ' ' in how['seeds'] else learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.how['size'],
         params_m=facts['params (M)'], gflops=facts['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
-        device=default_device().type, **seconds, note=ads.note)
+        device=default_device().type, engine=getattr(learn, 'engine_used', 'eager'), **seconds, note=ads.note)
 
 # %% ../nbs/10_study.ipynb #ceabcb65
 def _predictions(learn, ads, trial)->pd.DataFrame:
@@ -155,15 +157,16 @@ def run_backbone(
     seeds=(42,),    # A trial for each
     size:int=None,  # Input size; default: what the recipe says
     n_workers:int=None,
+    engine:str='auto', # What runs the body
     how=None        # What the row says of the conditions besides
 ): # The trained learner and the trial of the first split and seed
     "Train and measure one backbone and write its tables, its predictor and, last, `result.json`"
     splits,recipe = splits if isinstance(splits, list) else [splits], get_recipe(recipe)
     with stage('all', None) as t:
-        learn,first,seconds = run_trial(splits[0], name, recipe, weights, seeds[0], 0, size, n_workers)
+        learn,first,seconds = run_trial(splits[0], name, recipe, weights, seeds[0], 0, size, n_workers, engine)
         _first_tables(learn, splits[0], first, folder)
         save_trial(first, folder/'trials'/f'split-0-seed-{seeds[0]}.npz')
-        trials = [first, *_other_trials(splits, seeds, folder, name, recipe, weights, size, n_workers)]
+        trials = [first, *_other_trials(splits, seeds, folder, name, recipe, weights, size, n_workers, engine)]
     row = _result_row(learn, splits[0], _scores(trials, splits, seeds[0]), {**seconds, 'total_seconds': t['seconds']},
                       {'n_splits': len(splits), 'seeds': ' '.join(map(str, seeds)), **(how or {})})
     write_json({k: _plain(v) for k,v in row.items()}, folder/'result.json')
@@ -318,11 +321,13 @@ def run_study(
     prepare_size:int=384,   # Pixels a side of the prepared images
     filt=BilateralFilter(), # The filter, or None
     n_workers:int=None,     # Loader processes
+    engine:str='auto',      # What runs the body: 'auto', or one of `ads_sentiment.engines.engines`
     overwrite:bool=False,   # Remove what is in `out` first?
     **kwargs                # Passed to `load_ads`
 )->Path: # The run folder
     "Compare backbones on a data set and write tables, pictures, predictors and `report.html`"
     out,names,r = Path(out), [get_backbone(n).name for n in names], get_recipe(recipe)
+    check_engine(engine, default_device())
     if not names: raise AdsError('no backbones to compare; there is: ' + ', '.join(backbones))
     if seeds<1 or splits<1: raise AdsError(f'seeds={seeds}, splits={splits}: at least 1 of each is needed')
     source,ads,skipped,pairs = open_run(data, out, prepare_size, filt, overwrite, r.reencode, **kwargs)
@@ -330,14 +335,14 @@ def run_study(
     parts,doubles = split_run(ads, pairs, split, splits, seed)
     how = dict(recipe=recipe if isinstance(recipe, str) else 'changed', split=split)
     check_config(out, {**data_config(parts[0], skipped, filt), **doubles, **how, 'recipe': asdict(r), 'recipe_name': how['recipe'], 'backbones': names,
-        'weights': str(weights), 'seed': seed, 'seeds': seeds, 'splits': splits, 'size': size, 'prepare_size': prepare_size, 'interval_level': .95,
+        'weights': str(weights), 'seed': seed, 'seeds': seeds, 'splits': splits, 'size': size, 'engine': engine, 'prepare_size': prepare_size, 'interval_level': .95,
         'command': started_by(), 'versions': package_versions()})
     write_csv(skipped, out/'skipped.csv')
     write_csv(leaks(pairs, parts[0].split), out/'leaks.csv')
     if ads.votes is not None: write_csv(agreement(ads.votes[ads.vocab], ads.annotators, seed=seed), out/'agreement.csv')
     _data_figures(parts[0], sources, out/'figures', filt, prepare_size)
     for name in names:
-        _one(out, parts, sources, name, weights=weights, recipe=r, seeds=range(seed, seed+seeds), n_workers=n_workers, size=size, how=how)
+        _one(out, parts, sources, name, weights=weights, recipe=r, seeds=range(seed, seed+seeds), n_workers=n_workers, engine=engine, size=size, how=how)
         gc.collect()
     _collect(out, names, seed)
     _summary_figures(out, out/'figures')
