@@ -6,8 +6,8 @@
 __all__ = ['engines', 'tolerance', 'check_engine', 'Engine', 'measure_engines', 'candidates', 'fastest', 'choose_engine']
 
 # %% ../nbs/05a_engines.ipynb #d8f9cb93
-from .core import AdsError,atomic_write,cache_dir,choose,digest,read_json,write_json
-import functools,importlib.util,io,os,platform,statistics,tempfile,time
+from .core import AdsError,cache_dir,choose,digest,read_json,write_json
+import functools,importlib.util,os,platform,statistics,tempfile,time,warnings
 from importlib.metadata import version
 from pathlib import Path
 import pandas as pd,torch
@@ -37,6 +37,9 @@ def _openvino(model, x, dtype):
     hints = dict(INFERENCE_PRECISION_HINT={'float32': 'f32', 'bfloat16': 'bf16'}[dtype], PERFORMANCE_HINT='LATENCY', INFERENCE_NUM_THREADS=torch.get_num_threads())
     compiled = ov.Core().compile_model(net, 'CPU', hints)
     return lambda x: torch.from_numpy(compiled([x.contiguous().numpy()])[0].copy())
+
+# %% ../nbs/05a_engines.ipynb #4b418031
+for word in ('trace', 'trace_method'): warnings.filterwarnings('ignore', message=f'`torch.jit.{word}` is deprecated', category=FutureWarning)
 
 # %% ../nbs/05a_engines.ipynb #1eeb2027
 def _onnxruntime(model, x, dtype):
@@ -109,19 +112,23 @@ def _seconds(run, x):
     run(x)
     return time.perf_counter()-start
 
+def _medians(runs, x, rounds): # Seconds of one batch, in turn; who is far behind after the first round is not asked again
+    times = {n: [_seconds(run, x)] for n,run in runs.items()}
+    near = [n for n in times if times[n][0] < 1.5*min(t for t, in times.values())]
+    for _ in range(rounds-1):
+        for n in near: times[n].append(_seconds(runs[n], x))
+    return {n: statistics.median(t) for n,t in times.items()}
+
 def measure_engines(
     model,            # As for `Engine`
     x,                # A batch of real, normalized images
     names,            # Candidates
-    rounds:int=3      # Measurements of each, in turn
+    rounds:int=3      # Measurements of those that are near the fastest, in turn
 )->pd.DataFrame: # A row an engine: `images_per_second`, `error` of the features against eager, `ready_seconds`, `reason` for what failed
     "Speed and exactness of engines on one batch"
     tried = {n: _try(n, model, x) for n in dict.fromkeys(('eager', *names))}
-    times = {n: [] for n,(run,*_) in tried.items() if run}
-    for _ in range(rounds):
-        for n in times: times[n].append(_seconds(tried[n][0], x))
-    want = tried['eager'][1]
-    rows = {n: dict(images_per_second=len(x)/statistics.median(times[n]), error=((f-want).norm(dim=1)/want.norm(dim=1)).max().item(), ready_seconds=t, reason='')
+    times,want = _medians({n: run for n,(run,*_) in tried.items() if run}, x, rounds),tried['eager'][1]
+    rows = {n: dict(images_per_second=len(x)/times[n], error=((f-want).norm(dim=1)/want.norm(dim=1)).max().item(), ready_seconds=t, reason='')
             if run else dict(reason=t) for n,(run,f,t) in tried.items()}
     return pd.DataFrame.from_dict(rows, orient='index').reindex(columns=['images_per_second', 'error', 'ready_seconds', 'reason'])
 
