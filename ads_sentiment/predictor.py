@@ -29,7 +29,8 @@ def ad_tensor(
     how:dict # `size`, `stats` and `prepared`, as in `dls.how`
 )->torch.Tensor: # (3, size, size) float32, normalized
     "An image file as the body wants it; raises `UnreadableImage`"
-    im,prep = read_image(path), how['prepared']
+    prep = how['prepared']
+    im = read_image(path, None if prep.get('reencode') else prep['size']) # as the training images were read
     resize = Resize(how['size'], method=ResizeMethod.Squish)
     if prep['filter'] and not prep['size']: im = resize(PILImage(im), split_idx=1)
     im = prepare_pixels(im, prep['size'], prep['filter'], prep.get('reencode', False))
