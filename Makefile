@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation test dev docs readme clean help
+.PHONY: study ablation bench test dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
 	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
+	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
 	@echo "make test    all notebooks and all of tests/"
 	@echo "make dev     environment and git hooks for working on the notebooks"
 	@echo "make readme  README.md from nbs/index.ipynb"
@@ -23,6 +24,9 @@ study: $(READY)
 
 ablation: $(READY)
 	$(BIN)/ads_study --ablate --data demo --split stratified --out runs/demo-ablation
+
+bench: $(READY)
+	for b in start prepare extraction study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -6,10 +6,13 @@ from pathlib import Path
 here = Path(__file__).parent
 sys.path.insert(0, str(here.parent)) # the library of this checkout
 
+def poster_csv():
+    "The CSV of real images that ADS_POSTERS names; it may not exist"
+    return Path(os.environ.get('ADS_POSTERS', here.parent.parent/'shared'/'data'/'posters'/'posters.csv'))
+
 def posters(n=1200):
-    "Paths of `n` real images: those of the CSV that ADS_POSTERS names (a column `fname` or `image`), else demo ads; and what they are"
-    import pandas as pd
-    csv = Path(os.environ.get('ADS_POSTERS', here.parent.parent/'shared'/'data'/'posters'/'posters.csv'))
+    "Paths of `n` real images from `poster_csv`, else of demo ads, repeated if there are too few; and what they are"
+    csv = poster_csv()
     if csv.exists():
         from ads_sentiment.datasets import csv_ads
         paths = list(csv_ads(csv).paths)

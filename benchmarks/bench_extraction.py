@@ -1,0 +1,63 @@
+"""Features by every engine, in turn, on the same images: speed, exactness, share of the machine's peak; and from files to features."""
+import sys
+import numpy as np, torch
+from bench import alternate, posters, write
+from torch import nn
+from ads_sentiment.backbones import FrozenBody, backbone_table, create_body, estimate_bn, get_backbone
+from ads_sentiment.core import default_device
+from ads_sentiment.data import ads_dataloaders
+from ads_sentiment.datasets import AdsData
+from ads_sentiment.engines import Engine, candidates, check_engine, choose_engine, measure_engines, tolerance
+from ads_sentiment.extract import _ahead, batch_size, read_batches
+from ads_sentiment.core import AdsError
+import pandas as pd
+
+names = sys.argv[1:] or ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3', 'efficientnet_lite0']
+paths,source = posters(96)
+ids = [str(i) for i in range(len(paths))]
+ads = AdsData('posters', targs=pd.DataFrame({'any': 1}, index=ids), split=pd.Series(['train']*94+['valid', 'test'], index=ids), paths=pd.Series(paths, index=ids))
+peers = ['eager', 'eager-bf16', 'compiled', 'compiled-bf16', 'onnxruntime', 'openvino', 'openvino-bf16']
+
+def peak(dtype): # Billions of multiply-adds a second in a large matrix product, the best of ten
+    a,best = torch.randn(2048, 2048, dtype=dtype, device=default_device()),1e9
+    for _ in range(10): best = min(best, alternate({'': lambda: (a@a).sum().item()}, 1, 0)[''])
+    return 2048**3/best/1e9
+
+def plain(net): # PyTorch's default: NCHW, float32, batch as given
+    def run(x):
+        with torch.no_grad(): return net(x.contiguous()).flatten(1)
+    return run
+
+def one(name):
+    b = get_backbone(name)
+    body,weights = create_body(b, 'auto')
+    dls = ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std))
+    dl = dls.test_dl(dls.train.items, with_labels=True)
+    x,*rest = list(read_batches(dl, range(64), batch_size, 0))
+    if weights.startswith('random'): estimate_bn(body, rest)
+    body = FrozenBody(body).to(default_device())
+    model = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    jobs,errors = {'PyTorch default': plain(model)},{}
+    want = jobs['PyTorch default'](x)
+    for e in peers:
+        try: jobs[e] = Engine(model, check_engine(e, default_device()), x.shape)
+        except AdsError as err: print(f'{name}: {err}'); continue
+        errors[e] = ((jobs[e](x)-want.cpu()).norm(dim=1)/want.cpu().norm(dim=1)).max().item()
+    t = alternate({k: (lambda f=f: f(x)) for k,f in jobs.items()}, 5)
+    chosen = choose_engine(model, x, f'{name} ({weights}), benchmark')
+    gflops,top = backbone_table([b]).GFLOPs[0],{'bf16': peak(torch.bfloat16), '': peak(torch.float32)}
+    rows = [dict(backbone=name, weights=weights, size=b.size, batch=len(x), engine=k, images_per_second=len(x)/s, ratio=t['PyTorch default']/s, error=errors.get(k, 0.),
+                 exact=errors.get(k, 0.) <= tolerance, chosen=k==chosen, share_of_peak=gflops*len(x)/s/top[k.partition('-')[2]], source=source) for k,s in t.items()]
+    run,n = jobs[chosen],96-16
+    def whole():
+        for xb in read_batches(dl, range(n), batch_size, _ahead(chosen)): run(xb)
+    def read():
+        for _ in read_batches(dl, range(n), batch_size, 2): pass
+    e = alternate({'read': read, 'whole': whole}, 5)
+    body_s = t[chosen]/len(x)*n
+    rows.append(dict(backbone=name, weights=weights, size=b.size, batch=len(x), engine=f'{chosen}, from files', images_per_second=n/e['whole'], ratio=(body_s+e['read'])/e['whole'], source=source))
+    return rows
+
+rows = [r for name in names for r in one(name)]
+write('extraction', rows)
+print(pd.DataFrame(rows)[['backbone', 'engine', 'images_per_second', 'ratio', 'error', 'chosen', 'share_of_peak']].round(3).to_string())
