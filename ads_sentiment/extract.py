@@ -86,4 +86,4 @@ def settle_engine(
     "Which engine computes the features of `dl`'s images"
     if name!='auto': return name
     if len(dl.items) < few: return 'eager'
-    return choose_engine(model, next(read_batches(dl, range(batch_size), batch_size, 0)), what)
+    return choose_engine(model, next(read_batches(dl, range(batch_size), batch_size, 0)), what, len(dl.items))

@@ -42,6 +42,7 @@ def alternate(jobs, n=5, warm=1):
     times = {k: [] for k in jobs}
     for i in range(n+warm):
         for k,f in jobs.items():
+            time.sleep(.2) # threads of the job before may still be spinning
             start = time.perf_counter()
             f()
             if i>=warm: times[k].append(time.perf_counter()-start)

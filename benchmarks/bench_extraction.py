@@ -7,7 +7,7 @@ from ads_sentiment.backbones import FrozenBody, backbone_table, create_body, est
 from ads_sentiment.core import default_device
 from ads_sentiment.data import ads_dataloaders
 from ads_sentiment.datasets import AdsData
-from ads_sentiment.engines import Engine, candidates, check_engine, choose_engine, measure_engines, tolerance
+from ads_sentiment.engines import Engine, check_engine, choose_engine, many, tolerance
 from ads_sentiment.extract import _ahead, batch_size, read_batches
 from ads_sentiment.core import AdsError
 import pandas as pd
@@ -44,7 +44,7 @@ def one(name):
         except AdsError as err: print(f'{name}: {err}'); continue
         errors[e] = ((jobs[e](x)-want.cpu()).norm(dim=1)/want.cpu().norm(dim=1)).max().item()
     t = alternate({k: (lambda f=f: f(x)) for k,f in jobs.items()}, 5)
-    chosen = choose_engine(model, x, f'{name} ({weights}), benchmark')
+    chosen = choose_engine(model, x, f'{name} ({weights}), benchmark', many)
     gflops,top = backbone_table([b]).GFLOPs[0],{'bf16': peak(torch.bfloat16), '': peak(torch.float32)}
     rows = [dict(backbone=name, weights=weights, size=b.size, batch=len(x), engine=k, images_per_second=len(x)/s, ratio=t['PyTorch default']/s, error=errors.get(k, 0.),
                  exact=errors.get(k, 0.) <= tolerance, chosen=k==chosen, share_of_peak=gflops*len(x)/s/top[k.partition('-')[2]], source=source) for k,s in t.items()]
