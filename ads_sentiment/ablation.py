@@ -8,6 +8,7 @@ __all__ = ['detours', 'plan', 'plot_ablation', 'run_ablation']
 # %% ../nbs/10a_ablation.ipynb #a76b229b
 from .backbones import backbones, get_backbone
 from .core import AdsError, choose, default_device, digest, read_json, stage, write_csv, write_json
+from .engines import check_engine
 from .figures import save_figure
 from .look import in_style, new_figure, palette
 from .preprocess import BilateralFilter, prepare_images
@@ -131,6 +132,7 @@ def run_ablation(
     "Walk from the reference recipe to ours and write `ablation.csv` and a picture for each backbone"
     out,names = Path(out), [get_backbone(n).name for n in names]
     if not names: raise AdsError('no backbones; there is: ' + ', '.join(backbones))
+    check_engine(engine, default_device())
     if seeds<1 or splits<1: raise AdsError(f'seeds={seeds}, splits={splits}: at least 1 of each is needed')
     source,ads,skipped,pairs = open_run(data, out, prepare_size, filt, overwrite, **kwargs)
     todo = plan(ads, only)

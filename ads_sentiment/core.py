@@ -7,11 +7,11 @@ __all__ = ['AdsError', 'choose', 'set_seed', 'default_device', 'mixed_precision'
            'read_json', 'cache_dir', 'digest', 'show_bars', 'progress', 'stage']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
-import contextlib,hashlib,json,os,random,sys,time,warnings
+import contextlib,hashlib,json,os,random,sys,threading,time,warnings
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #6e79399a
-warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)
+warnings.filterwarnings('ignore', message='`torch.jit.(script|trace|trace_method)` is deprecated', category=FutureWarning)
 
 # %% ../nbs/00_core.ipynb #ea23714d
 class AdsError(ValueError):
@@ -65,7 +65,7 @@ def atomic_write(
     "Write a file whole or not at all"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+    part = path.with_name(f'.{path.stem}.{os.getpid()}-{threading.get_native_id()}.part{path.suffix}')
     try:
         yield part
         os.replace(part, path)

@@ -85,7 +85,7 @@ def _frozen_body(entry, weights, recipe, dls, seed): # (`FrozenBody`, which weig
     "The body that a recipe asks for, on the device; random weights get BatchNorm statistics from training images"
     body,used = create_body(entry, weights, seed)
     body = body.to(default_device(), memory_format=torch.channels_last)
-    if used.startswith('random'): estimate_bn(body, (b[0] for b,_ in zip(plain_dl(dls), range(8))))
+    if used.startswith('random'): estimate_bn(body, (b[0] for b,_ in zip(plain_dl(dls), range(4))))
     body = FrozenBody(body, entry.taps if recipe.layers=='several' else (), recipe.body=='drifting')
     body.eval()
     with torch.no_grad(): width = body(torch.zeros(1, 3, *[dls.how['size']]*2, device=default_device())).shape[1]
@@ -110,7 +110,9 @@ def ads_learner(
         opt_func=partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=0.), lr=recipe.lr, **{'metrics': ads_metrics(), **kwargs})
     learn.model[0] = learn.model[0][0] # the frozen body itself, without the Sequential that the cut put around it
     if recipe.head=='reference': learn.model[1][:-1].requires_grad_(False) # only the last layer is new
-    learn.backbone,learn.weights_used,learn.recipe,learn.seed,learn.turn,learn.engine = entry,used,recipe,seed,0,engine
+    learn.backbone,learn.weights_used,learn.recipe,learn.seed,learn.turn = entry,used,recipe,seed,0
+    learn.engine,learn.engine_used = engine,None # the second is settled when features are first wanted
+    learn.width = split_head(head)[0](torch.zeros(1, width, 1, 1)).shape[1] # of the features
     return learn
 
 # %% ../nbs/07_learner.ipynb #7c9982fa
@@ -237,13 +239,16 @@ def compute_features(
     return np.concatenate(out)
 
 # %% ../nbs/07_learner.ipynb #3ccc9cee
+@cache
+def _opened(folder, width): return FeatureStore(folder, width) # once a process, because opening checks every row
+
 def _store(learn, folder):
     "The store with a row for each image of the data set, as the body sees it in eval mode"
     dl,body,pool = plain_dl(learn.dls, 'all'),learn.model[0].eval(),split_head(learn.model[1])[0]
     model,what = nn.Sequential(body, pool).eval(), f"{learn.backbone.name} ({learn.weights_used}), {len(body.taps)} taps"
-    learn.engine_used = settle_engine(learn.engine, dl, model, what)
-    with torch.no_grad(): width = model(torch.zeros(1, 3, *[learn.dls.how['size']]*2, device=default_device())).shape[1]
-    store = FeatureStore(Path(folder or cache_dir('features'))/features_key(learn, dl, learn.engine_used), width)
+    settled = learn.engine=='auto' and learn.engine_used
+    learn.engine_used = settled or settle_engine(learn.engine, dl, model, what)
+    store = _opened(Path(folder or cache_dir('features'))/features_key(learn, dl, learn.engine_used), learn.width).refresh()
     return extract(dl, model, learn.engine_used, store)
 
 # %% ../nbs/07_learner.ipynb #c0c8ee2b
@@ -262,9 +267,9 @@ def _pass(learn, turn):
 # %% ../nbs/07_learner.ipynb #0338f9ae
 def _passes_key(learn):
     "The digest that names the passes of this learner's recipe over its parts"
-    r,dls = learn.recipe,learn.dls
+    r,dls,dl = learn.recipe,learn.dls,plain_dl(learn.dls, 'all')
     parts = [list(plain_dl(dls, p).items['path']) for p in ('train', 'valid', 'test')]
-    return digest(features_key(learn, plain_dl(dls, 'all'), 'eager'), image_keys(plain_dl(dls, 'all').items['path']), parts, _tfm_spec(dls.train, training=True), r.body, r.bs)
+    return digest(features_key(learn, dl, 'eager'), image_keys(dl.items['path']), parts, _tfm_spec(dls.train, training=True), r.body, r.bs)
 
 def _load_pass(path, n):
     "A kept pass over `n` training images, or `None` if it isn't there whole"

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['gallery_transforms', 'UnreadableImage', 'read_image', 'why_unreadable', 'bilateral', 'BilateralFilter',
-           'prepare_pixels', 'prepare_image', 'one_cv2_thread', 'prepare_images', 'channel_stats', 'transform_gallery']
+           'prepare_pixels', 'file_key', 'prepare_image', 'one_cv2_thread', 'prepare_images', 'channel_stats',
+           'transform_gallery']
 
 # %% ../nbs/03_preprocess.ipynb #441bd2ed
 from .core import AdsError, atomic_write, cache_dir, digest, progress
@@ -106,10 +107,17 @@ def prepare_pixels(
     return Image.fromarray(np.ascontiguousarray(a))
 
 # %% ../nbs/03_preprocess.ipynb #329d5dc0
-def _prepared_name(path, *settings):
-    "Name of the prepared file below the cache folder; changes with the source file and the settings"
+def file_key(
+    path,     # A file that exists
+    *settings # What is done with it
+)->str: # 16 hexadecimal digits
+    "A name for a file as it is now; changes with its place, size and time of change, and with the settings"
     st = os.stat(path)
-    name = digest(os.path.abspath(path), st.st_size, st.st_mtime_ns, *settings)
+    return digest(os.path.abspath(path), st.st_size, st.st_mtime_ns, *settings)
+
+def _prepared_name(*args):
+    "Name of the prepared file below the cache folder"
+    name = file_key(*args)
     return f'{name[:2]}/{name}.png'
 
 # %% ../nbs/03_preprocess.ipynb #731294a0

@@ -32,11 +32,7 @@ class FeatureStore:
         width:int # Numbers in a row
     ):
         self.folder,self.width = Path(folder),width
-        self.index,self.data,about = self.folder/'index.bin', self.folder/'rows.f32', dict(format=1, width=width)
-        if not self.folder.exists() or not (self.folder/'store.json').exists(): write_json(about, self.folder/'store.json')
-        if (found := read_json(self.folder/'store.json', what='feature store')) != about:
-            raise AdsError(f'{self.folder} holds features of another kind ({found} instead of {about}); delete that folder')
-        self.lock = FileLock(self.folder/'lock')
+        self.index,self.data,self.lock = self.folder/'index.bin', self.folder/'rows.f32', FileLock(self.folder/'lock')
         self.at,self.n = {},0
         self.refresh()
 
@@ -45,7 +41,11 @@ class FeatureStore:
     def __repr__(self): return f'{len(self):,} rows of {self.width:,} numbers'
 
     def refresh(self):
-        "See what other processes have written since"
+        "See what other processes have written since; what was checked before is not read again"
+        about,path = dict(format=1, width=self.width), self.folder/'store.json'
+        if not path.exists(): write_json(about, path)
+        if (found := read_json(path, what='feature store')) != about:
+            raise AdsError(f'{self.folder} holds features of another kind ({found} instead of {about}); delete that folder')
         sizes = [p.stat().st_size if p.exists() else 0 for p in (self.index, self.data)]
         n = min(sizes[0]//_record.itemsize, sizes[1]//(self.width*4))
         if n < self.n: self.at,self.n = {},0 # cut off by somebody: read it all again
@@ -86,7 +86,8 @@ def _write(path, start, data): # Write bytes from `start` on, and force them to 
 def _append(store, keys, rows):
     "Rows, then their records; a key has 16 characters at most"
     if long := [k for k in keys if len(k.encode()) > 16]: raise AdsError(f'{long[0]!r}: a key of at most 16 characters is expected')
-    new = [i for i,k in enumerate(keys) if k not in store.at and keys.index(k)==i] if len(set(keys)) < len(keys) else [i for i,k in enumerate(keys) if k not in store.at]
+    first = {k: i for i,k in reversed([*enumerate(keys)])}
+    new = [first[k] for k in store.missing(keys)]
     if not new: return
     rows = rows[new]
     records = np.array([(keys[i].encode(), zlib.crc32(r)) for i,r in zip(new, rows)], _record)

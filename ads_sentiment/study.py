@@ -107,7 +107,7 @@ def _result_row(learn, ads, scores, seconds, how)->dict:
     weights = f"random (seeds {how['seeds']})" if learn.weights_used.startswith('random') else learn.weights_used
     return dict(backbone=b.name, weights=weights if ' ' in how['seeds'] else learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.how['size'],
         params_m=facts['params (M)'], gflops=facts['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
-        device=default_device().type, engine=getattr(learn, 'engine_used', 'eager'), **seconds, note=ads.note)
+        device=default_device().type, engine=learn.engine_used or 'eager', **seconds, note=ads.note)
 
 # %% ../nbs/10_study.ipynb #ceabcb65
 def _predictions(learn, ads, trial)->pd.DataFrame:

@@ -21,6 +21,15 @@ def posters(n=1200):
     paths = list(demo_ads(n=2000).paths)
     return [paths[i % len(paths)] for i in range(n)], 'demo ads'
 
+def poster_ads(n):
+    "An `AdsData` of `n` images as in `posters`, the last two for validation and test, under one made-up label; and what they are"
+    import pandas as pd
+    from ads_sentiment.datasets import AdsData
+    paths,source = posters(n)
+    names = [str(i) for i in range(n)]
+    split = pd.Series(['train']*(n-2) + ['valid', 'test'], index=names)
+    return AdsData('posters', targs=pd.DataFrame({'any': 1}, index=names), split=split, paths=pd.Series(paths, index=names)),source
+
 def processor()->str:
     "Name of the processor, as the system tells it"
     try: return re.search(r'model name\s*:\s*(.+)', Path('/proc/cpuinfo').read_text())[1].strip()

@@ -1,21 +1,16 @@
 """Features by every engine, in turn, on the same images: speed, exactness, share of the machine's peak; and from files to features."""
 import sys
-import numpy as np, torch
-from bench import alternate, posters, write
+import pandas as pd, torch
+from bench import alternate, poster_ads, write
 from torch import nn
 from ads_sentiment.backbones import FrozenBody, backbone_table, create_body, estimate_bn, get_backbone
-from ads_sentiment.core import default_device
+from ads_sentiment.core import AdsError, default_device
 from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.datasets import AdsData
-from ads_sentiment.engines import Engine, check_engine, choose_engine, many, tolerance
-from ads_sentiment.extract import _ahead, batch_size, read_batches
-from ads_sentiment.core import AdsError
-import pandas as pd
+from ads_sentiment.engines import Engine, choose_engine, feature_error, many, tolerance
+from ads_sentiment.extract import batch_size, read_ahead, read_batches
 
 names = sys.argv[1:] or ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3', 'efficientnet_lite0']
-paths,source = posters(96)
-ids = [str(i) for i in range(len(paths))]
-ads = AdsData('posters', targs=pd.DataFrame({'any': 1}, index=ids), split=pd.Series(['train']*94+['valid', 'test'], index=ids), paths=pd.Series(paths, index=ids))
+(ads,source),bs = poster_ads(96),batch_size()
 peers = ['eager', 'eager-bf16', 'compiled', 'compiled-bf16', 'onnxruntime', 'openvino', 'openvino-bf16']
 
 def peak(dtype): # Billions of multiply-adds a second in a large matrix product, the best of ten
@@ -33,16 +28,16 @@ def one(name):
     body,weights = create_body(b, 'auto')
     dls = ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std))
     dl = dls.test_dl(dls.train.items, with_labels=True)
-    x,*rest = list(read_batches(dl, range(64), batch_size, 0))
+    x,*rest = list(read_batches(dl, range(64), bs, 0))
     if weights.startswith('random'): estimate_bn(body, rest)
     body = FrozenBody(body).to(default_device())
     model = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     jobs,errors = {'PyTorch default': plain(model)},{}
     want = jobs['PyTorch default'](x)
     for e in peers:
-        try: jobs[e] = Engine(model, check_engine(e, default_device()), x.shape)
+        try: jobs[e] = Engine(model, e, x.shape)
         except AdsError as err: print(f'{name}: {err}'); continue
-        errors[e] = ((jobs[e](x)-want.cpu()).norm(dim=1)/want.cpu().norm(dim=1)).max().item()
+        errors[e] = feature_error(jobs[e](x), want.cpu())
     t = alternate({k: (lambda f=f: f(x)) for k,f in jobs.items()}, 5)
     chosen = choose_engine(model, x, f'{name} ({weights}), benchmark', many)
     gflops,top = backbone_table([b]).GFLOPs[0],{'bf16': peak(torch.bfloat16), '': peak(torch.float32)}
@@ -50,9 +45,9 @@ def one(name):
                  exact=errors.get(k, 0.) <= tolerance, chosen=k==chosen, share_of_peak=gflops*len(x)/s/top[k.partition('-')[2]], source=source) for k,s in t.items()]
     run,n = jobs[chosen],96-16
     def whole():
-        for xb in read_batches(dl, range(n), batch_size, _ahead(chosen)): run(xb)
+        for xb in read_batches(dl, range(n), bs, read_ahead(chosen)): run(xb)
     def read():
-        for _ in read_batches(dl, range(n), batch_size, 2): pass
+        for _ in read_batches(dl, range(n), bs, 2): pass
     e = alternate({'read': read, 'whole': whole}, 5)
     body_s = t[chosen]/len(x)*n
     rows.append(dict(backbone=name, weights=weights, size=b.size, batch=len(x), engine=f'{chosen}, from files', images_per_second=n/e['whole'], ratio=(body_s+e['read'])/e['whole'], source=source))

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as T
 from ads_sentiment.backbones import backbones
+from ads_sentiment.data import augmentations
 from ads_sentiment.preprocess import read_image
 
 names,n,labels,timed = ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3'],1200,18,128
@@ -27,7 +28,6 @@ def prepared():
 def reference_epoch(name, files): # Seconds of one epoch over `timed` training images and of a validation over as many
     b = backbones[name]
     end = [T.Resize((b.ref_size,b.ref_size)), T.ToImage(), T.ToDtype(torch.float32, scale=True), T.Normalize([.6]*3, [.33]*3)]
-    aug = [T.RandomHorizontalFlip(), T.RandomRotation(30), T.ColorJitter(.5, .5, .5, .5), T.RandomAutocontrast(.5), T.RandomAdjustSharpness(2, .5)]
     net = b.builder().requires_grad_(False)
     last = net.fc if name=='resnet50' else net.classifier[-1]
     new = nn.Linear(last.in_features, labels)
@@ -35,7 +35,7 @@ def reference_epoch(name, files): # Seconds of one epoch over `timed` training i
     else: net.classifier[-1] = new
     loss_func,opt = nn.BCEWithLogitsLoss(pos_weight=torch.ones(labels)),torch.optim.Adam(new.parameters(), .01)
     seconds = {}
-    for part,tfm in dict(train=T.Compose(aug+end), valid=T.Compose(end)).items():
+    for part,tfm in dict(train=T.Compose(augmentations['reference']+end), valid=T.Compose(end)).items():
         start = time.perf_counter()
         net.train(part=='train')
         for x,y in DataLoader(Ads(files, tfm), batch_size=32, shuffle=part=='train'):
