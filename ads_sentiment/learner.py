@@ -12,7 +12,7 @@ from .core import AdsError, atomic_write, cache_dir, default_device, digest, mix
 from .data import ads_dataloaders
 from .engines import check_engine
 from .extract import extract,image_keys,settle_engine
-from .heads import FeatureScale, choose_l2, make_head, solve_head, split_head, strengths, threads_for
+from .heads import FeatureScale, choose_l2, make_head, solve_heads, split_head, strengths, threads_for
 from .metrics import ads_metrics, pos_weight, tune_thresholds
 from .preprocess import channel_stats
 from .recipes import Recipe, recipes, reference, tuned, varies
@@ -362,16 +362,18 @@ class _EpochBar(Callback):
 
 # %% ../nbs/07_learner.ipynb #857b55f2
 @torch.no_grad()
-def _to_scale(learn, x, fit=False):
-    "Features as the last layer sees them; with `fit`, a `FeatureScale` on the way is set by them"
+def _to_scale(learn, x, fit=None):
+    "Features as the last layer sees them, in place; `fit` says by which rows a `FeatureScale` on the way is set"
     for m in split_head(learn.model[1])[1][:-1].eval():
-        if fit and isinstance(m, FeatureScale): m.fit(x)
-        x = m(x)
+        if fit is not None and isinstance(m, FeatureScale): m.fit(x if fit.all() else x[fit])
+        x = m.scale_(x) if isinstance(m, FeatureScale) else m(x)
     return x
 
 def _fit_adam(learn, epochs, cbs, folder, verbose):
     "Epochs of Adam on features"
-    if learn.recipe.head!='fastai': _to_scale(learn, _features(learn, 'train', folder, 0), fit=True)
+    if learn.recipe.head!='fastai':
+        x = _features(learn, 'train', folder, 0)
+        _to_scale(learn, x, torch.ones(len(x), dtype=torch.bool))
     with _only_head(learn, feature_dls(learn, folder)), threads_for(0):
         if verbose: learn.fit_recipe(epochs, cbs)
         else:
@@ -394,10 +396,9 @@ def _fit_optimum(learn, folder):
     x,y = (torch.cat([f(p) for p in ('train', 'valid')]) for f in (lambda p: _features(learn, p, folder), lambda p: _learn_targs(learn, p)))
     targs = np.concatenate([part_targs(learn.dls, p) for p in ('train', 'valid')])
     used = torch.ones(len(y), dtype=bool, device=y.device) if r.folds else ~held[0]
-    _to_scale(learn, x[used], fit=True)
-    x,w = _to_scale(learn, x),recipe_pos_weight(learn.dls, r)
+    x,w = _to_scale(learn, x, used),recipe_pos_weight(learn.dls, r)
     l2,learn.history,probs = choose_l2(x, y, targs, held, [r.l2] if r.l2 else strengths, w)
-    (_,W,b), = solve_head(x[used], y[used], [l2], w)
+    (_,(W,),(b,)), = solve_heads(x, y, [l2], used[:,None], w)
     with torch.no_grad():
         learn.model[1][-1].weight.copy_(W)
         learn.model[1][-1].bias.copy_(b)
