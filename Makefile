@@ -26,7 +26,7 @@ ablation: $(READY)
 	$(BIN)/ads_study --ablate --data demo --split stratified --out runs/demo-ablation
 
 bench: $(READY)
-	for b in start prepare extraction study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
+	for b in start prepare extraction growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
 
 test: $(READY)
 	$(BIN)/python -m pytest

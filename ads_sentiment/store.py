@@ -64,7 +64,10 @@ class FeatureStore:
         "Rows in the order of `keys`; an `AdsError` if one isn't there"
         if gone := self.missing(keys): raise AdsError(f'{self.folder} has no features for {len(gone)} of {len(keys)} images')
         if not len(keys): return np.zeros((0,self.width), np.float32)
-        return np.memmap(self.data, '<f4', 'r', shape=(self.n,self.width))[[self.at[k] for k in keys]]
+        at,out = np.array([self.at[k] for k in keys]),np.empty((len(keys),self.width), np.float32)
+        for i in range(0, len(at), 4096): # mapped anew each time, so that the pages of the file don't pile up in memory
+            out[i:i+4096] = np.memmap(self.data, '<f4', 'r', shape=(self.n,self.width))[at[i:i+4096]]
+        return out
 
     def append(self, keys, rows):
         "Write rows under keys that aren't there yet; a crash leaves either a row or nothing"
