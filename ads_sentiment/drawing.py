@@ -672,7 +672,7 @@ def _sweep(root):
     "Remove what `atomic_write` left half written in a run that was killed, that is before `demo.json` was written"
     since = (root/'demo.json').stat().st_mtime
     for p in root.rglob('.*.part.*'):
-        if re.fullmatch(r'\.\w+\.[\d-]+\.part\.\w+', p.name) and p.stat().st_mtime < since: p.unlink(missing_ok=True)
+        if re.fullmatch(r'\.\w+\.\d+(-\d+)?\.part\.\w+', p.name) and p.stat().st_mtime < since: p.unlink(missing_ok=True)
 
 # %% ../nbs/01a_drawing.ipynb #a7ec196d
 def draw_ads(

@@ -88,4 +88,5 @@ def settle_engine(
     "Which engine computes the features of `dl`'s images"
     if name!='auto': return name
     if len(dl.items) < few: return 'eager'
-    return choose_engine(model, next(read_batches(dl, range(batch_size()), batch_size(), 0)), what, len(dl.items))
+    bs = batch_size()
+    return choose_engine(model, next(read_batches(dl, range(bs), bs, 0)), what, len(dl.items))

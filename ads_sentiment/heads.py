@@ -81,15 +81,11 @@ def split_head(
 # %% ../nbs/06d_heads.ipynb #149215f3
 def _principal(x):
     "Principal directions of the rows of `x` as columns, and their singular values, without those that are zero"
-    if x.shape[1] > len(x):
-        rows = _exact(x)
-        values,vectors = torch.linalg.eigh(rows@rows.T)
-        s = values.clamp(min=0).sqrt()
-        keep = values > values[-1]*1e-10
-        return rows.T@(vectors[:,keep]/s[keep]), s[keep]
-    values,vectors = torch.linalg.eigh(sum(r.T@r for r in map(_exact, x.split(_chunk))))
+    wide = _exact(x) if x.shape[1] > len(x) else None
+    values,vectors = torch.linalg.eigh(sum(r.T@r for r in map(_exact, x.split(_chunk))) if wide is None else wide@wide.T)
     keep = values > values[-1]*1e-10
-    return vectors[:,keep], values[keep].sqrt()
+    s,vectors = values[keep].sqrt(),vectors[:,keep]
+    return vectors if wide is None else wide.T@(vectors/s), s
 
 @contextmanager
 def threads_for(
@@ -143,7 +139,7 @@ def solve_heads(
     max_iter:int=200   # Steps of L-BFGS at most, for each strength
 ): # Yields (l2, weights (heads, labels, width), biases (heads, labels)), strongest first
     "The optima of regularized linear layers, solved together; raises an `AdsError` for values that are not finite"
-    if not (x.isfinite().all() and y.isfinite().all()): raise AdsError('features and targets must be finite numbers')
+    if not all(r.isfinite().all() for t in (x, y) for r in t.split(_chunk)): raise AdsError('features and targets must be finite numbers')
     if not min(l2s) > 0: raise AdsError(f'l2={min(l2s)}: above 0 is expected, or there may be no optimum')
     if not used.any(0).all(): raise AdsError('a head has no images to learn from')
     y,share = _exact(y),_exact(used)/used.sum(0)

@@ -15,12 +15,14 @@ from filelock import FileLock
 # %% ../nbs/05b_store.ipynb #a9a3a41f
 _record = np.dtype([('key', 'S16'), ('crc', '<u4')])
 
-def _checks(path, width, first, n, chunk=4096): # Checksums of rows `first` to `n` of a file, read a chunk at a time
+_chunk = 4096 # rows at a time
+
+def _checks(path, width, first, n): # Checksums of rows `first` to `n` of a file, read a chunk at a time
     crcs = []
     with open(path, 'rb') as f:
         f.seek(first*width*4)
-        for i in range(first, n, chunk):
-            block = memoryview(f.read(min(chunk, n-i)*width*4))
+        for i in range(first, n, _chunk):
+            block = memoryview(f.read(min(_chunk, n-i)*width*4))
             crcs += [zlib.crc32(block[k:k+width*4]) for k in range(0, len(block), width*4)]
     return np.array(crcs, dtype='<u4')
 
@@ -65,8 +67,8 @@ class FeatureStore:
         if gone := self.missing(keys): raise AdsError(f'{self.folder} has no features for {len(gone)} of {len(keys)} images')
         if not len(keys): return np.zeros((0,self.width), np.float32)
         at,out = np.array([self.at[k] for k in keys]),np.empty((len(keys),self.width), np.float32)
-        for i in range(0, len(at), 4096): # mapped anew each time, so that the pages of the file don't pile up in memory
-            out[i:i+4096] = np.memmap(self.data, '<f4', 'r', shape=(self.n,self.width))[at[i:i+4096]]
+        for i in range(0, len(at), _chunk): # mapped anew each time, so that the pages of the file don't pile up in memory
+            out[i:i+_chunk] = np.memmap(self.data, '<f4', 'r', shape=(self.n,self.width))[at[i:i+_chunk]]
         return out
 
     def append(self, keys, rows):

@@ -8,6 +8,7 @@ from ads_sentiment.core import AdsError, default_device
 from ads_sentiment.data import ads_dataloaders
 from ads_sentiment.engines import Engine, choose_engine, feature_error, many, tolerance
 from ads_sentiment.extract import batch_size, read_ahead, read_batches
+from ads_sentiment.learner import plain_dl
 
 names = sys.argv[1:] or ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3', 'efficientnet_lite0']
 (ads,source),bs = poster_ads(96),batch_size()
@@ -27,7 +28,7 @@ def one(name):
     b = get_backbone(name)
     body,weights = create_body(b, 'auto')
     dls = ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std))
-    dl = dls.test_dl(dls.train.items, with_labels=True)
+    dl = plain_dl(dls)
     x,*rest = list(read_batches(dl, range(64), bs, 0))
     if weights.startswith('random'): estimate_bn(body, rest)
     body = FrozenBody(body).to(default_device())

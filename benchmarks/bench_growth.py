@@ -2,7 +2,7 @@
 import json, math, re, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, torch
-from bench import poster_ads, write
+from bench import poster_ads, posters, write
 from torch import nn
 from ads_sentiment.backbones import FrozenBody, create_body, get_backbone
 from ads_sentiment.core import default_device
@@ -10,6 +10,7 @@ from ads_sentiment.data import ads_dataloaders
 from ads_sentiment.engines import Engine
 from ads_sentiment.extract import batch_size, read_ahead, read_batches
 from ads_sentiment.heads import FeatureScale, choose_l2, solve_head
+from ads_sentiment.learner import plain_dl
 from ads_sentiment.store import FeatureStore
 
 backbone,width,labels,l2 = 'mobilenet_v3_large',2048,18,.01
@@ -43,8 +44,7 @@ def in_own_process(job, n, folder): # Seconds, and the peak of memory
 
 def from_files(n): # Seconds from files to features
     b = get_backbone(backbone)
-    dls = ads_dataloaders(poster_ads(n)[0], size=b.size, stats=(b.mean, b.std))
-    dl = dls.test_dl(dls.train.items, with_labels=True)
+    dl = plain_dl(ads_dataloaders(poster_ads(n)[0], size=b.size, stats=(b.mean, b.std)))
     model = nn.Sequential(FrozenBody(create_body(b, 'random')[0]).to(default_device()), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     run = Engine(model, 'eager', (batch_size(), 3, b.size, b.size))
     start = time.perf_counter()
@@ -55,8 +55,8 @@ def slope(found): # Of log seconds over log images, by least squares
     n,s = np.log(list(found)),np.log([found[k] for k in found])
     return np.polyfit(n, s, 1)[0]
 
-def main():
-    res,source = [],poster_ads(500)[1]
+def main(folder):
+    res,source = [],posters(1)[1]
     for job,sizes in {'from files to features': (500, 1000, 2000, 4000), 'write': (500, 2000, 8000, 32000, 64832), 'train': (500, 2000, 8000, 32000, 64832)}.items():
         found = {}
         for n in sizes:
@@ -73,4 +73,4 @@ if len(sys.argv) > 1:
     seconds = dict(write=write_store, train=train)[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
     print(json.dumps(dict(seconds=seconds, peak_mb=peak())))
 else:
-    with tempfile.TemporaryDirectory() as folder: main()
+    with tempfile.TemporaryDirectory() as folder: main(folder)
