@@ -7,6 +7,7 @@ __all__ = ['few', 'read_batches', 'image_keys', 'batch_size', 'read_ahead', 'ext
 
 # %% ../nbs/05c_extract.ipynb #60cdc50d
 from .core import default_device,progress
+from .data import view_number
 from .engines import Engine,choose_engine
 from .preprocess import file_key
 from .store import FeatureStore
@@ -20,29 +21,34 @@ from fastai.vision.all import to_device
 def _batch(dl, futures): # Images of one batch, normalized, on the device
     return dl.after_batch(to_device(dl.do_batch([f.result() for f in futures]), default_device()))[0]
 
+def _item(dl, row, view): # One image and its labels
+    with view_number(view): return dl.do_item(row)
+
 def read_batches(
-    dl,                # From `ads_dataloaders`, without augmentation
+    dl,                # From `ads_dataloaders`
     rows,              # Numbers of its items
     bs:int=16,         # Images a batch; the last may have fewer
     ahead:int=2,       # Batches read while the one before is used
-    n_threads:int=None # Default: all cores
+    n_threads:int=None,# Default: all cores
+    view:int=0         # Of images that are augmented
 ): # Yields normalized images `(n,3,H,W)` on the device
     "Batches of images read by threads, in order; an error of a reader is raised here, and nothing goes on behind it"
     dl.before_iter()
     pool,waiting = ThreadPoolExecutor(n_threads or os.cpu_count() or 1),deque()
     try:
         for i in range(0, len(rows), bs):
-            waiting.append([pool.submit(dl.do_item, int(r)) for r in rows[i:i+bs]])
+            waiting.append([pool.submit(_item, dl, int(r), view) for r in rows[i:i+bs]])
             if len(waiting) > ahead: yield _batch(dl, waiting.popleft())
         while waiting: yield _batch(dl, waiting.popleft())
     finally: pool.shutdown(cancel_futures=True)
 
 # %% ../nbs/05c_extract.ipynb #1e359fda
 def image_keys(
-    paths # Image files
+    paths,    # Image files
+    view=None # Number of the augmented view; default: the image itself
 )->list: # A key of the store for each
     "Names for files as they are now"
-    return [file_key(p) for p in paths]
+    return [file_key(p, *([] if view is None else [view])) for p in paths]
 
 # %% ../nbs/05c_extract.ipynb #f0541ea5
 def batch_size()->int:
@@ -56,19 +62,20 @@ def read_ahead(
     return 2 if default_device().type=='cuda' or name.split('-')[0] in ('openvino', 'onnxruntime') else 0
 
 def extract(
-    dl,             # From `ads_dataloaders`, without augmentation
+    dl,             # From `ads_dataloaders`
     model,          # Normalized images to features, in eval mode on the device
     name:str,       # Engine, one of `engines`
     store,          # `FeatureStore`
-    chunk:int=512   # Rows written at a time
+    chunk:int=512,  # Rows written at a time
+    view:int=None   # Number of the augmented view, for a loader that augments
 )->FeatureStore: # `store`, which now has a row for each item of `dl`
     "Compute the features that are not kept yet, a chunk at a time; what is written stays if the work is stopped"
-    keys = image_keys(dl.items['path'])
+    keys = image_keys(dl.items['path'], view)
     gone = set(store.missing(keys))
     rows = [i for i,k in enumerate(keys) if k in gone]
     if not rows: return store
     run,feats,at,bs = None,[],0,batch_size()
-    for x in progress(read_batches(dl, rows, bs, read_ahead(name)), total=-(-len(rows)//bs), comment='features'):
+    for x in progress(read_batches(dl, rows, bs, read_ahead(name), view=view or 0), total=-(-len(rows)//bs), comment='features'):
         run = run or Engine(model, name, (bs, *x.shape[1:]))
         feats.append(run(x).numpy())
         if (n := sum(map(len, feats))) >= chunk or at+n==len(rows):

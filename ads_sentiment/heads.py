@@ -171,16 +171,16 @@ def _row(l2, logits, y, targs, train_loss):
     return dict(l2=l2, train_loss=train_loss, valid_loss=F.binary_cross_entropy_with_logits(logits, y).item(), mean_ap=mean_ap(p, targs))
 
 def choose_l2(
-    x,y,targs,        # Features, targets to learn, and the 0/1 labels that decide, of the images to learn from
+    x,y,targs,        # Features, targets to learn, and the 0/1 labels that decide, of the images to learn from; `x` may go on with further views of all of them
     held,             # A list of boolean masks (N,): images held out in turn, each at most once
     l2s=strengths,
     pos_weight=None
 ): # (best strength, table by strength, probabilities of the held-out images at the best (N, labels), NaN where never held out)
     "Regularization with the highest mAP over held-out images"
     held,rows,best = torch.stack(held, 1),[],None
-    seen,y2 = held.any(1),y[:,None]
-    for l2,W,b in solve_heads(x, y, l2s, ~held, pos_weight):
-        z = (x@W.flatten(0,1).T + b.flatten()).unflatten(1, b.shape)
+    seen,y2,views = held.any(1),y[:,None],len(x)//len(y)
+    for l2,W,b in solve_heads(x, y.repeat(views, 1), l2s, (~held).repeat(views, 1), pos_weight):
+        z = (x[:len(y)]@W.flatten(0,1).T + b.flatten()).unflatten(1, b.shape)
         logits = torch.where(held[...,None], z, 0.).sum(1)
         logits[~seen] = float('nan')
         loss = F.binary_cross_entropy_with_logits(z, y2.expand_as(z), reduction='none').mean(2)

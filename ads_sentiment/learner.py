@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['part_targs', 'soft_targs', 'recipe_pos_weight', 'plain_dl', 'ads_learner', 'recipe_learner', 'cosine_lr', 'CosineLR',
-           'BestEpoch', 'body_digest', 'features_key', 'compute_features', 'FeatureLoader', 'feature_dls']
+           'BestEpoch', 'body_digest', 'features_key', 'compute_features', 'view_dl', 'FeatureLoader', 'feature_dls']
 
 # %% ../nbs/07_learner.ipynb #18946b04
 from .backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
@@ -206,13 +206,14 @@ def _tfm_spec(dl, training=False):
     return [one(f) for p in (dl.after_item, dl.after_batch) for f in p.fs if training or getattr(f, 'split_idx', None)!=0]
 
 def features_key(
-    learn,  # From `ads_learner`
-    dl,     # From `plain_dl`
-    engine  # One of `ads_sentiment.engines.engines`
+    learn,     # From `ads_learner`
+    dl,        # From `plain_dl` or `view_dl`
+    engine,    # One of `ads_sentiment.engines.engines`
+    view=None  # Number of an augmented view, if it is one
 )->str:
     "The digest that names a store of features: transforms, body, pooling, engine and versions; everything but the images"
     packages = [torch.__version__, *(version(p) for p in ('openvino', 'onnxruntime') if engine.startswith(p))]
-    return digest(_tfm_spec(dl), body_digest(learn.model[0]), learn.model[0].taps, str(split_head(learn.model[1])[0]), engine, default_device().type, packages)
+    return digest(_tfm_spec(dl, training=view is not None), body_digest(learn.model[0]), learn.model[0].taps, str(split_head(learn.model[1])[0]), engine, default_device().type, packages)
 
 # %% ../nbs/07_learner.ipynb #863ca3a1
 @contextmanager
@@ -242,18 +243,54 @@ def compute_features(
 @cache
 def _opened(folder, width): return FeatureStore(folder, width) # once a process, because opening checks every row
 
-def _store(learn, folder):
-    "The store with a row for each image of the data set, as the body sees it in eval mode"
-    dl,body,pool = plain_dl(learn.dls, 'all'),learn.model[0].eval(),split_head(learn.model[1])[0]
+def _store(learn, dl, folder, view=None):
+    "The store, with a row for each image of `dl`, as the body sees it in eval mode"
+    body,pool = learn.model[0].eval(),split_head(learn.model[1])[0]
     model,what = nn.Sequential(body, pool).eval(), f"{learn.backbone.name} ({learn.weights_used}), {len(body.taps)} taps"
     settled = learn.engine=='auto' and learn.engine_used
     learn.engine_used = settled or settle_engine(learn.engine, dl, model, what)
-    store = _opened(Path(folder or cache_dir('features'))/features_key(learn, dl, learn.engine_used), learn.width).refresh()
-    return extract(dl, model, learn.engine_used, store)
+    store = _opened(Path(folder or cache_dir('features'))/features_key(learn, dl, learn.engine_used, view), learn.width).refresh()
+    return extract(dl, model, learn.engine_used, store, view=view)
+
+# %% ../nbs/07_learner.ipynb #fec8b383
+@patch
+def features(
+    self:Learner,
+    part:str='train', # 'train', 'valid' or 'test'
+    folder=None,      # Where features are kept; default: the user's cache
+    turn:int=None     # Which pass or view, for a recipe whose body looks anew each time; default: as the body sees images in eval mode now
+)->np.ndarray: # (images, width) float32, in the order of the part
+    "The features of a part, from the store if they are there, computed and kept otherwise"
+    if turn is not None and self.recipe.passes:
+        if self.model[0].drifts:
+            with np.load(self.look(folder)[turn], allow_pickle=False) as f: return f[part]
+        if part=='train' and varies(self.recipe): return self.views(turn, part, folder)
+    return _store(self, plain_dl(self.dls, 'all'), folder).rows(image_keys(plain_dl(self.dls, part).items['path']))
+
+# %% ../nbs/07_learner.ipynb #ebbbcb42
+def view_dl(
+    dls,         # From `ads_dataloaders`
+    part='train' # As in `plain_dl`
+): # A fastai DataLoader
+    "Each image of a part once, in order, augmented as in training"
+    dl = dls.test_dl(plain_dl(dls, part).items, with_labels=True)
+    for tl in dl.dataset.tls: tl.tfms.split_idx = 0
+    return dl
+
+@patch
+def views(
+    self:Learner,
+    k:int,            # Number of the view, from 0
+    part:str='train', # 'train', 'valid' or 'test'
+    folder=None       # Where features are kept; default: the user's cache
+)->np.ndarray: # (images, width) float32, in the order of the part
+    "The features of the images of a part, augmented, from the store if they are there, computed and kept otherwise"
+    dl = view_dl(self.dls, part)
+    return _store(self, dl, folder, k).rows(image_keys(dl.items['path'], k))
 
 # %% ../nbs/07_learner.ipynb #c0c8ee2b
 def _pass(learn, turn):
-    "One pass: features of the parts that it changes, and the buffers of the body after it"
+    "One pass: features of all parts, and the buffers of the body after it"
     body,dl = learn.model[0],learn.dls.train
     with _own_random(turn):
         order = random.sample(range(len(dl.items)), len(dl.items))
@@ -261,15 +298,15 @@ def _pass(learn, turn):
         body.train()
         res = {'train': compute_features(learn, shuffled)[np.argsort(order)]}
         body.eval()
-        if body.drifts: res.update({p: compute_features(learn, plain_dl(learn.dls, p)) for p in ('valid', 'test')})
-    return {**res, **({f'body.{k}': v.cpu().numpy() for k,v in body.named_buffers()} if body.drifts else {})}
+        res |= {p: compute_features(learn, plain_dl(learn.dls, p)) for p in ('valid', 'test')}
+    return {**res, **{f'body.{k}': v.cpu().numpy() for k,v in body.named_buffers()}}
 
 # %% ../nbs/07_learner.ipynb #0338f9ae
 def _passes_key(learn):
     "The digest that names the passes of this learner's recipe over its parts"
     r,dls,dl = learn.recipe,learn.dls,plain_dl(learn.dls, 'all')
     parts = [list(plain_dl(dls, p).items['path']) for p in ('train', 'valid', 'test')]
-    return digest(features_key(learn, dl, 'eager'), image_keys(dl.items['path']), parts, _tfm_spec(dls.train, training=True), r.body, r.bs)
+    return digest(features_key(learn, dl, 'eager'), image_keys(dl.items['path']), parts, _tfm_spec(dls.train, training=True), r.bs)
 
 def _load_pass(path, n):
     "A kept pass over `n` training images, or `None` if it isn't there whole"
@@ -301,20 +338,6 @@ def _set_buffers(body, values):
     own = dict(body.named_buffers())
     for k,v in values.items(): own[k].copy_(torch.as_tensor(v))
 
-# %% ../nbs/07_learner.ipynb #fec8b383
-@patch
-def features(
-    self:Learner,
-    part:str='train', # 'train', 'valid' or 'test'
-    folder=None,      # Where features are kept; default: the user's cache
-    turn:int=None     # Which pass, for a recipe whose body looks anew each time; default: as the body sees images in eval mode now
-)->np.ndarray: # (images, width) float32, in the order of the part
-    "The features of a part, from the store if they are there, computed and kept otherwise"
-    if turn is not None and varies(self.recipe) and self.recipe.passes:
-        with np.load(self.look(folder)[turn], allow_pickle=False) as f:
-            if part in f: return f[part]
-    return _store(self, folder).rows(image_keys(plain_dl(self.dls, part).items['path']))
-
 # %% ../nbs/07_learner.ipynb #497f043e
 class FeatureLoader(DataLoader):
     "Batches of rows of features and targets, shuffled like the image loader whose generator it is given; several sets of features are used in turn"
@@ -335,6 +358,7 @@ def _learn_targs(learn, part):
     return torch.tensor(y, dtype=torch.float32, device=default_device())
 
 def _features(learn, part, folder, turn=None): return torch.from_numpy(learn.features(part, folder, turn)).to(default_device())
+def _view(learn, k, part, folder): return torch.from_numpy(learn.views(k, part, folder)).to(default_device())
 
 def feature_dls(learn, folder=None):
     "DataLoaders of features in place of those of images, for training a head; validation is always against the consensus"
@@ -392,13 +416,13 @@ def _held_out(learn):
 
 def _fit_optimum(learn, folder):
     "The regularized optimum, its strength chosen on held-out images"
-    r,held = learn.recipe,_held_out(learn)
-    x,y = (torch.cat([f(p) for p in ('train', 'valid')]) for f in (lambda p: _features(learn, p, folder), lambda p: _learn_targs(learn, p)))
-    targs = np.concatenate([part_targs(learn.dls, p) for p in ('train', 'valid')])
+    r,held,parts = learn.recipe,_held_out(learn),('train', 'valid')
+    y,targs = torch.cat([_learn_targs(learn, p) for p in parts]),np.concatenate([part_targs(learn.dls, p) for p in parts])
     used = torch.ones(len(y), dtype=bool, device=y.device) if r.folds else ~held[0]
-    x,w = _to_scale(learn, x, used),recipe_pos_weight(learn.dls, r)
+    x = torch.cat([_features(learn, p, folder) for p in parts] + [_view(learn, k, p, folder) for k in range(r.passes*varies(r)) for p in parts])
+    x,w,n = _to_scale(learn, x, used.repeat(len(x)//len(y))),recipe_pos_weight(learn.dls, r),len(x)//len(y)
     l2,learn.history,probs = choose_l2(x, y, targs, held, [r.l2] if r.l2 else strengths, w)
-    (_,(W,),(b,)), = solve_heads(x, y, [l2], used[:,None], w)
+    (_,(W,),(b,)), = solve_heads(x, y.repeat(n, 1), [l2], used.repeat(n)[:,None], w)
     with torch.no_grad():
         learn.model[1][-1].weight.copy_(W)
         learn.model[1][-1].bias.copy_(b)

@@ -23,7 +23,7 @@ class Recipe:
     aug:str='none'            # Augmentation of the training images, one of `ads_sentiment.data.augmentations`
     body:str='frozen'         # 'frozen', or 'drifting': left in train mode, so that BatchNorm works by batch and its statistics move
     layers:str='several'      # What the head sees: the 'last' map of the body, or maps from 'several' depths
-    passes:int=1              # How often the body looks at the training images where that differs each time; kept and used in turn. 0: anew every epoch
+    passes:int=1              # How often the body looks at the training images where that differs each time; kept, and used in turn by Adam, together by the optimum. 0: anew every epoch
     targets:str='hard'        # The consensus, or 'soft': shares of votes, drawn to a label's frequency the more the fewer people voted
     prior_votes:float=2.      # For soft targets: how many votes the frequency counts as
     pos_weight:str='none'     # Weight of a positive: 'none', negatives by positives from 'images', or the same from 'votes'
@@ -54,7 +54,8 @@ def _check(r):
     for k,wrong,why in [('lr', r.lr<=0, 'above 0'), ('drop', r.drop>=1, 'below 1'), ('folds', r.folds==1, '0, or 2 and more'), ('min_labels', r.min_labels>1, '0 or 1')]:
         if wrong: raise AdsError(f'{k}={getattr(r, k)}: {why} is expected')
     if r.solver=='optimum' and r.head=='fastai': raise AdsError("solver='optimum' is for a single linear layer; fastai's head has two: take solver='adam'")
-    if r.solver=='optimum' and varies(r): raise AdsError("solver='optimum' looks at each image once; take solver='adam' for augmented images and a drifting body")
+    if r.solver=='optimum' and r.body=='drifting': raise AdsError("solver='optimum' needs features that stay; take solver='adam' for a drifting body")
+    if r.solver=='optimum' and varies(r) and not r.passes: raise AdsError("solver='optimum' needs kept views of augmented images: take passes=1 or more")
     if r.solver=='optimum' and r.drop: raise AdsError("solver='optimum' has no dropout: take drop=0")
     if r.layers=='several' and r.head=='reference': raise AdsError("head='reference' sees the last map only: take layers='last'")
 
