@@ -27,7 +27,8 @@ detours = {
     'at least one label': dict(min_labels=1),
     'one threshold of 0.5': dict(thresholds='half'),
     'last map only': dict(layers='last'),
-    'weights of positives': dict(pos_weight='images')}
+    'weights of positives': dict(pos_weight='images'),
+    'augmented views': dict(aug='mild', passes=4)}
 
 def _changes(old, new):
     "Fields in which two recipes differ, with the new values"

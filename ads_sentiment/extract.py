@@ -18,8 +18,10 @@ import numpy as np
 from fastai.vision.all import to_device
 
 # %% ../nbs/05c_extract.ipynb #7fe39573
-def _batch(dl, futures): # Images of one batch, normalized, on the device
-    return dl.after_batch(to_device(dl.do_batch([f.result() for f in futures]), default_device()))[0]
+def _batch(dl, futures): # Images of one batch, normalized, on the device; to a GPU from pinned memory, so that the copy overlaps
+    b,device = dl.do_batch([f.result() for f in futures]),default_device()
+    if device.type=='cuda': b = tuple(t.pin_memory() for t in b)
+    return dl.after_batch(to_device(b, device, non_blocking=True))[0]
 
 def _item(dl, row, view): # One image and its labels
     with view_number(view): return dl.do_item(row)
