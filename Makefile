@@ -17,6 +17,8 @@ help:
 $(READY): settings.ini setup.py constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+# what Grad-CAM is compared with; its requirements would lay a second OpenCV over ours
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps grad-cam ttach
 	touch $(READY)
 
 study: $(READY)
@@ -26,7 +28,7 @@ ablation: $(READY)
 	$(BIN)/ads_study --ablate --data demo --split stratified --out runs/demo-ablation
 
 bench: $(READY)
-	for b in start prepare extraction growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
+	for b in start prepare extraction gradcam growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
 
 test: $(READY)
 	$(BIN)/python -m pytest
