@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['cam_methods', 'at_rest', 'cut_at', 'RestingNorms', 'map_convs', 'cut_forward', 'label_grads', 'cams_from',
-           'layer_cams', 'gradcam', 'show_gradcam', 'first_filters']
+           'layer_cams', 'gradcam', 'plot_seen', 'show_gradcam', 'first_filters']
 
 # %% ../nbs/09_gradcam.ipynb #a3c53c8d
 from contextlib import contextmanager
@@ -253,12 +253,13 @@ def _open(image, how):
 def _find_layers(about, layers, x):
     "(names, modules, a note): the layers asked for, or the model's first, middle and last"
     known,note = dict(about.body.named_modules()),''
-    names = [layers] if isinstance(layers, str) else list(layers or about.layers or [])
-    if not names:
+    names = [layers] if isinstance(layers, str) else list(about.layers or [] if layers is None else layers)
+    if layers is None and not names:
         convs = map_convs(about.model, x, about.body)
         if not convs: raise AdsError(f"no convolution puts out more than one pixel for images of {' x '.join(map(str, x.shape[-2:]))}; name layers with layers=")
         names = list(dict.fromkeys([convs[0], convs[len(convs)//2], convs[-1]]))
         note = f'layers: first, middle and last of {len(convs)} convolutions'
+    if not names: raise AdsError(f'layers is empty; there is: {_few(map_convs(about.model, x, about.body), 60)}')
     for n in names:
         if n in known and n: continue
         near = get_close_matches(str(n), known, 1)
@@ -273,7 +274,7 @@ def _find_labels(about, labels, probs, truth=None):
         names = [labels] if isinstance(labels, str) else list(labels)
         if not names: raise AdsError(f"labels is empty; there is: {', '.join(about.vocab)}")
         return [about.vocab.index(choose(l, about.vocab, 'label')) for l in names],th,''
-    yes,true = decide(probs[None], th, about.min_labels)[0]>0,np.isin(about.vocab, truth or [])
+    yes,true = decide(probs[None], th, about.min_labels)[0]>0,np.array([l in (() if truth is None else truth) for l in about.vocab])
     group = np.where(yes & true, 0, np.where(true, 1, 2))
     ids = [j for j in np.lexsort((-probs, group)).tolist() if yes[j] or true[j]]
     if ids: return ids,th,''
@@ -298,7 +299,7 @@ def _explain(about, images, labels, layers, method, chunk, truth=None):
     small = cams_from(logits, maps, [(ids*most)[:most] for ids,*_ in found], method, chunk)
     cams = torch.stack([F.interpolate(c, size=x.shape[-2:], mode='bilinear', align_corners=False) for c in small], 2).cpu().numpy()
     return [dict(labels=[about.vocab[j] for j in ids], probs=p[ids], thresholds=th[ids], predicted=decide(p[None], th, about.min_labels)[0][ids]>0, layers=names,
-                 cams=c[:len(ids)], image=im, method=method, note='; '.join(filter(None, [said, note]))) for (ids,th,said),p,c,im in zip(found, probs, cams, ims)]
+                 cams=c[:len(ids)], image=im, method=method, default_layers=layers is None, note='; '.join(filter(None, [said, note]))) for (ids,th,said),p,c,im in zip(found, probs, cams, ims)]
 
 def gradcam(
     learn,                # From `ads_learner`, a loaded `Predictor`, or any fastai `Learner` with a vision model
@@ -308,7 +309,7 @@ def gradcam(
     method:str='gradcam', # One of `cam_methods`
     chunk:int=None,       # Labels at a time, as in `layer_cams`
     bs:int=8              # Images at a time
-): # For one image a dict: `labels`, `probs`, `thresholds`, `predicted`, `layers`, `cams` (labels, layers, size, size), `image`, `method`, `note`; for a list, a list of them
+): # For one image a dict: `labels`, `probs`, `thresholds`, `predicted`, `layers`, `cams` (labels, layers, size, size), `image`, `method`, `note`, `default_layers`; for a list, a list of them
     "Where the evidence for labels lies in ads; maps are in 0..1 and have the size of the model's input, or are NaN where there is no evidence"
     choose(method, cam_methods, 'method')
     single,about = isinstance(images, (str, Path, Image.Image)),_about(learn)
@@ -318,6 +319,19 @@ def gradcam(
     return seen[0] if single else seen
 
 # %% ../nbs/09_gradcam.ipynb #fb230fd4
+def plot_seen(
+    seen:dict,    # For one image, from `gradcam`
+    tags=None,    # For each label 'hit', 'miss', 'false alarm' or 'rightly absent'
+    title:str='', # Shown above
+    most:int=8    # Rows at most; the title counts the others
+): # A matplotlib `Figure`
+    "What `gradcam` found in one ad, as a grid labels x layers"
+    n,names = len(seen['labels']),[l if len(l)<=24 else '…'+l[-23:] for l in seen['layers']] # the end of a name says more than its beginning
+    heads = [f'{p}\n{l}' for p,l in zip(('first', 'middle', 'last'), names)] if seen['default_layers'] and len(names)==3 else names
+    left = f"{n-most} more: {', '.join(seen['labels'][most:])}" if n>most else ''
+    lines = '\n'.join(filter(None, [title, seen['note'], left]))
+    return plot_cams(seen['image'], seen['cams'][:most], seen['labels'][:most], heads, seen['probs'][:most], seen['thresholds'][:most], lines, tags and tags[:most])
+
 def show_gradcam(
     learn,                # As in `gradcam`
     image,                # An image file or a Pillow image
@@ -330,15 +344,9 @@ def show_gradcam(
 ): # A matplotlib `Figure`
     "The ad, then a grid labels x layers: probability against threshold, and where the evidence lies"
     about,truth = _about(learn),[truth] if isinstance(truth, str) else truth
-    for l in truth or []: choose(l, about.vocab, 'label')
+    for l in [] if truth is None else truth: choose(l, about.vocab, 'label')
     seen = _explain(about, [image], labels, layers, choose(method, cam_methods, 'method'), None, truth)[0]
-    tags = _tags(seen['labels'], seen['predicted'], truth)[:most] if truth is not None else None
-    n,names = len(seen['labels']),seen['layers']
-    names = [n if len(n)<=24 else '…'+n[-23:] for n in names] # the end says more than the beginning
-    heads = [f'{p}\n{l}' for p,l in zip(('first', 'middle', 'last'), names)] if layers is None and len(names)==3 else names
-    left = f"{n-most} more labels: {', '.join(seen['labels'][most:])}" if n>most else ''
-    lines = '\n'.join(filter(None, [title, seen['note'], left]))
-    return plot_cams(seen['image'], seen['cams'][:most], seen['labels'][:most], heads, seen['probs'][:most], seen['thresholds'][:most], lines, tags)
+    return plot_seen(seen, None if truth is None else _tags(seen['labels'], seen['predicted'], truth), title, most)
 
 # %% ../nbs/09_gradcam.ipynb #5ef30418
 def first_filters(
