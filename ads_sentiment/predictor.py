@@ -25,12 +25,12 @@ from torchvision.transforms import functional as TF
 
 # %% ../nbs/07a_predictor.ipynb #39922099
 def ad_tensor(
-    path,    # Image file
+    path,    # Image file, or an upright RGB Pillow image
     how:dict # `size`, `stats` and `prepared`, as in `dls.how`
 )->torch.Tensor: # (3, size, size) float32, normalized
-    "An image file as the body wants it; raises `UnreadableImage`"
+    "An image as the body wants it; raises `UnreadableImage`"
     prep = how['prepared']
-    im = read_image(path, None if prep.get('reencode') else prep['size']) # as the training images were read
+    im = path if isinstance(path, Image.Image) else read_image(path, None if prep.get('reencode') else prep['size']) # as the training images were read
     resize = Resize(how['size'], method=ResizeMethod.Squish)
     if prep['filter'] and not prep['size']: im = resize(PILImage(im), split_idx=1)
     im = prepare_pixels(im, prep['size'], prep['filter'], prep.get('reencode', False))
