@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MultiLabelInterpretation']
 
-# %% ../nbs/08_interpret.ipynb #436402e3
+# %% ../nbs/08_interpret.ipynb #2a66dcb7
 from .agreement import _checked, _drawn_sums, _interval
 from .backbones import FrozenBody
 from .core import AdsError, choose, read_json, show_bars
@@ -27,7 +27,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from sklearn import metrics as skm
 
-# %% ../nbs/08_interpret.ipynb #cddc394f
+# %% ../nbs/08_interpret.ipynb #cc8fa5ea
 def _names(given, n, what, default):
     "A list of `n` names as text; an `AdsError` for another number of them"
     names = default if given is None else [str(o) for o in given]
@@ -39,7 +39,7 @@ def _cross_entropy(preds, targs):
     p = np.where(targs, preds, 1-preds).astype(np.float32)
     return -np.log(p.clip(np.finfo(np.float32).eps, 1))
 
-# %% ../nbs/08_interpret.ipynb #172eff31
+# %% ../nbs/08_interpret.ipynb #ee2cf90d
 class MultiLabelInterpretation(Interpretation):
     "What a multi-label model gets right and wrong, from predictions that are computed once and kept without the images"
     def __init__(self,
@@ -68,7 +68,7 @@ class MultiLabelInterpretation(Interpretation):
     def __len__(self): return len(self.preds)
     def __repr__(self): return f'MultiLabelInterpretation({self.name + ": " if self.name else ""}{len(self):,} images x {len(self.vocab)} labels)'
 
-# %% ../nbs/08_interpret.ipynb #55540e20
+# %% ../nbs/08_interpret.ipynb #87343597
 def _votes_of(files, vocab, votes, annotators):
     "Votes and numbers of people of these images, in their order; an `AdsError` if they don't fit"
     if votes is None and annotators is None: return None,None
@@ -79,7 +79,7 @@ def _votes_of(files, vocab, votes, annotators):
     for l in vocab: choose(l, votes.columns, 'label of votes')
     return votes.loc[files], annotators.loc[files].to_numpy(dtype=np.int64)
 
-# %% ../nbs/08_interpret.ipynb #dca2ad85
+# %% ../nbs/08_interpret.ipynb #5a4e03f9
 def _is_ours(learn): return hasattr(learn, 'recipe') and hasattr(learn.dls, 'ads') and isinstance(learn.model[0], FrozenBody)
 
 def _unseen_preds(learn, part, folder):
@@ -100,7 +100,7 @@ def _from_ours(cls, learn, part, thresholds, folder):
     return cls(preds, targs, ads.vocab, _ours_thresholds(learn, folder) if thresholds is None else thresholds, ads.targs.index, ads.paths, ads.votes, ads.annotators,
         learn.recipe.min_labels, None, f'{learn.backbone.name}, {part} part', learn, plain_dl(learn.dls, part))
 
-# %% ../nbs/08_interpret.ipynb #77493b2d
+# %% ../nbs/08_interpret.ipynb #90972332
 def _part_dl(learn, part):
     "The DataLoader of a part in order and without augmentation; an `AdsError` if there is none"
     dls = learn.dls
@@ -131,7 +131,7 @@ def _from_any(cls, learn, dl, act, thresholds, name):
     th = th.detach().cpu().numpy() if isinstance(th, torch.Tensor) else th
     return cls(preds.float().cpu().numpy(), targs.cpu().numpy(), _vocab_of(dl) or _vocab_of(learn.dls), th, _item_names(dl), name=name, learn=learn, dl=dl)
 
-# %% ../nbs/08_interpret.ipynb #68a4b7f0
+# %% ../nbs/08_interpret.ipynb #b4f123ac
 @patch(cls_method=True)
 def from_learner(cls:MultiLabelInterpretation,
     learn,           # From `ads_learner`, or any multi-label fastai `Learner`
@@ -147,7 +147,7 @@ def from_learner(cls:MultiLabelInterpretation,
     if dl is None and act is None and _is_ours(learn): return _from_ours(cls, learn, part, thresholds, folder)
     return _from_any(cls, learn, _part_dl(learn, part) if dl is None else dl, act, thresholds, f'{part} part' if dl is None else '')
 
-# %% ../nbs/08_interpret.ipynb #62107cf3
+# %% ../nbs/08_interpret.ipynb #514bde99
 @patch(cls_method=True)
 def from_preds(cls:MultiLabelInterpretation,
     preds,           # Probabilities, images x labels; of a table, the index names images and the columns labels
@@ -173,7 +173,7 @@ def _of_ads(ads, files):
         if str(f) not in ads.paths.index: raise AdsError(f'{ads.name} has no image {str(f)!r}; expected the data set that was predicted')
     return dict(paths=ads.paths.loc[list(files)], votes=ads.votes, annotators=ads.annotators)
 
-# %% ../nbs/08_interpret.ipynb #879e9f29
+# %% ../nbs/08_interpret.ipynb #eed27b68
 @patch(cls_method=True)
 def from_run(cls:MultiLabelInterpretation,
     out,               # Folder of a run, such as `runs/demo`
@@ -195,7 +195,7 @@ def _run_table(path):
     if not path.is_file(): raise AdsError(f'no such file: {path}; expected the folder of a finished run')
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
-# %% ../nbs/08_interpret.ipynb #3b702e98
+# %% ../nbs/08_interpret.ipynb #703524cb
 @patch
 def with_thresholds(self:MultiLabelInterpretation,
     thresholds # One for all labels or one each
@@ -206,14 +206,14 @@ def with_thresholds(self:MultiLabelInterpretation,
     new.votes,new.annotators = self.votes,self.annotators
     return new
 
-# %% ../nbs/08_interpret.ipynb #1a56b9b8
+# %% ../nbs/08_interpret.ipynb #46a030fd
 @patch
 def confusion_matrices(self:MultiLabelInterpretation)->np.ndarray: # (labels, 2, 2): [[true negatives, false alarms], [misses, hits]]
     "The 2 x 2 matrix of each label: truth down, prediction across, 'no' first"
     t,y = self.targs.astype(bool),self.decoded.astype(bool)
     return np.stack([(~t&~y).sum(0), (~t&y).sum(0), (t&~y).sum(0), (t&y).sum(0)], axis=1).reshape(-1, 2, 2)
 
-# %% ../nbs/08_interpret.ipynb #1641210c
+# %% ../nbs/08_interpret.ipynb #f574c1c8
 @patch
 def report(self:MultiLabelInterpretation)->pd.DataFrame: # label, threshold, support, predicted, precision, recall, f1, ap, roc_auc, tp, fp, fn, tn
     "How good each label is predicted, a row a label"
@@ -228,7 +228,7 @@ def averages(self:MultiLabelInterpretation)->pd.DataFrame: # Rows micro, macro, 
     score = lambda how: skm.precision_recall_fscore_support(self.targs, self.decoded, average=how, zero_division=0)[:3]
     return pd.DataFrame({how: score(how) for how in ('micro', 'macro', 'weighted', 'samples')}, index=['precision', 'recall', 'f1']).T
 
-# %% ../nbs/08_interpret.ipynb #7ab0c9b0
+# %% ../nbs/08_interpret.ipynb #237f7ca2
 def _label_ids(self, labels, n):
     "Positions of named labels, or of the `n` that most images have"
     if labels is None: return np.argsort(-self.targs.sum(axis=0, dtype=int), kind='stable')[:_count(n, 'n')].tolist()
@@ -241,7 +241,7 @@ def _count(k, name):
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k<1: raise AdsError(f'{name}={k!r}: expected a whole number from 1 on')
     return int(k)
 
-# %% ../nbs/08_interpret.ipynb #d0e255ac
+# %% ../nbs/08_interpret.ipynb #1100d3df
 @patch
 def plot_confusions(self:MultiLabelInterpretation,
     labels=None, # Names of labels; default: those most images have
@@ -251,7 +251,7 @@ def plot_confusions(self:MultiLabelInterpretation,
     rows = self.report().iloc[_label_ids(self, labels, n)]
     return plot_label_confusions(rows.assign(backbone=self.name or f'{len(self):,} images', test_positives=rows.support))
 
-# %% ../nbs/08_interpret.ipynb #caa7f282
+# %% ../nbs/08_interpret.ipynb #62f19479
 def _instead(self):
     "Counts (missed, predicted although absent), misses of each label, and the share of ads in which each label is a false alarm"
     t,y = self.targs.astype(np.float64),self.decoded.astype(np.float64)
@@ -262,7 +262,7 @@ def _over(a, b):
     a,b = np.broadcast_arrays(np.asarray(a, dtype=np.float64), b)
     return np.divide(a, b, out=np.full(a.shape, np.nan), where=b>0)
 
-# %% ../nbs/08_interpret.ipynb #18f5bc22
+# %% ../nbs/08_interpret.ipynb #63791d68
 @patch
 def missed_as(self:MultiLabelInterpretation,
     values:str='count' # 'count', 'rate' (share of the misses), 'expected' (share of all ads) or 'lift' (rate by expected)
@@ -286,7 +286,7 @@ def predicted_instead(self:MultiLabelInterpretation,
     res = res.assign(excess=res['count']-res.misses*res.expected)[res['count']>=_count(min_count, 'min_count')]
     return res.sort_values([choose(by, ('excess', 'count', 'rate', 'lift'), 'order'), 'count'], ascending=False, kind='stable', ignore_index=True).head(_count(n, 'n'))
 
-# %% ../nbs/08_interpret.ipynb #7c72fab3
+# %% ../nbs/08_interpret.ipynb #6d87ccb8
 def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
     "A matrix of colours with names on both sides, and numbers in it; returns what a colour bar needs"
     im = ax.imshow(colors, aspect='auto', **kwargs)
@@ -298,10 +298,10 @@ def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
     ax.set_xticks(np.arange(len(cols)+1)-.5, minor=True)
     ax.set_yticks(np.arange(len(rows)+1)-.5, minor=True)
     ax.tick_params(which='both', length=0, labelsize=8)
-    ax.grid(which='minor', color='#e4e4e4', lw=.5)
+    ax.grid(which='minor', color='#d4d4d4', lw=.6)
     return im
 
-# %% ../nbs/08_interpret.ipynb #143df535
+# %% ../nbs/08_interpret.ipynb #b2082187
 @patch
 @in_style
 def plot_missed_as(self:MultiLabelInterpretation,
@@ -319,7 +319,7 @@ def plot_missed_as(self:MultiLabelInterpretation,
     fig.colorbar(im, ax=ax, ticks=[1/4,1/2,1,2,4], format='%.2g', label='times as often as in all ads', extend='both', shrink=.7).minorticks_off()
     return fig
 
-# %% ../nbs/08_interpret.ipynb #9f0429a4
+# %% ../nbs/08_interpret.ipynb #bad52f6b
 @patch
 def curve(self:MultiLabelInterpretation,
     label:str,     # Name of a label
@@ -338,7 +338,7 @@ def curve(self:MultiLabelInterpretation,
 
 _curve_axes = dict(pr=('recall', 'precision'), roc=('fpr', 'tpr'))
 
-# %% ../nbs/08_interpret.ipynb #100b8b3b
+# %% ../nbs/08_interpret.ipynb #1949f306
 def _curve_panel(self, ax, j, kind):
     "The curve of one label, its threshold, and chance as a dotted line"
     t,p = self.targs[:,j],self.preds[:,j]
@@ -353,7 +353,7 @@ def _curve_panel(self, ax, j, kind):
     ax.text(*((.06, .12) if kind=='pr' else (.94, .08)), f'{"AP" if kind=="pr" else "AUC"} {area:.2f}', ha='left' if kind=='pr' else 'right', va='bottom', fontsize=7.5,
         transform=ax.transAxes, bbox=dict(fc='white', ec='none', alpha=.85, pad=.8))
 
-# %% ../nbs/08_interpret.ipynb #5451d990
+# %% ../nbs/08_interpret.ipynb #e886e722
 @patch
 @in_style
 def plot_curves(self:MultiLabelInterpretation,
@@ -375,7 +375,7 @@ def plot_curves(self:MultiLabelInterpretation,
     fig.supylabel(names[_curve_axes[kind][1]], fontsize=9)
     return fig
 
-# %% ../nbs/08_interpret.ipynb #9f474f33
+# %% ../nbs/08_interpret.ipynb #9b6aa0eb
 _kinds = {'hit': ('✓', palette[2]), 'missed': ('✗', palette[1]), 'false alarm': ('!', palette[0])}
 
 def _row(self, image):
@@ -393,9 +393,9 @@ def _rows(self, images):
 
 def _against(p, th):
     "A probability and its threshold as text, with as many digits as it takes to tell them apart"
-    sign,small = '≥' if p>=th else '<', min(p, th)<.005
-    forms = ['.1g', '.2g', '.4g'] if small else ['.2f', '.3f', '.4f']
-    return next((t for t in (f'{p:{f}} {sign} {th:{f}}' for f in forms) if t.split()[0]!=t.split()[2]), f'{p:{forms[1]}} {sign} {th:{forms[1]}}')
+    say = lambda x,d: f'{x:.{d+1}f}' if x>=.005 or x==0 else f'{x:.{d}g}'
+    d = next((d for d in (1,2,3) if say(p, d)!=say(th, d)), 1)
+    return f'{say(p, d)} {"≥" if p>=th else "<"} {say(th, d)}'
 
 def _chips(self, i):
     "Hits, misses and false alarms of image `i`: (kind, label number), the most probable first in each kind"
@@ -403,7 +403,7 @@ def _chips(self, i):
     sets = {'hit': t&y, 'missed': t&(1-y), 'false alarm': (1-t)&y}
     return [(k, j) for k,on in sets.items() for j in sorted(np.flatnonzero(on), key=lambda j: -p[j])]
 
-# %% ../nbs/08_interpret.ipynb #0374418a
+# %% ../nbs/08_interpret.ipynb #46071b0a
 @patch
 def decisions(self:MultiLabelInterpretation,
     image # Its number or its name
@@ -441,7 +441,7 @@ def _top(self, k, label, largest):
     loss = _losses(self, label)
     return np.argsort(-loss if largest else loss, kind='stable')[:len(self) if k is None else _count(k, 'k')]
 
-# %% ../nbs/08_interpret.ipynb #d786a9a3
+# %% ../nbs/08_interpret.ipynb #12687c0c
 def _as_image(x):
     "A Pillow image of what a data set gives: an image, or a tensor (3, h, w) or (1, h, w) with values in 0..1 or 0..255"
     if isinstance(x, Image.Image): return x.convert('RGB')
@@ -449,7 +449,7 @@ def _as_image(x):
     if a.ndim!=3 or len(a) not in (1,3): raise AdsError(f'an input of shape {a.shape} is no image; expected (3, height, width)')
     return Image.fromarray((np.repeat(a, 3//len(a), 0)*(255 if a.max()<=1 else 1)).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
-# %% ../nbs/08_interpret.ipynb #7a98c22c
+# %% ../nbs/08_interpret.ipynb #61d3baf0
 @patch
 def image(self:MultiLabelInterpretation,
     image # Its number or its name
@@ -468,7 +468,7 @@ def __getitem__(self:MultiLabelInterpretation,
     ids = _rows(self, idxs)
     return [self.image(i) for i in ids], self.preds[ids], self.targs[ids], self.decoded[ids], self.losses[ids]
 
-# %% ../nbs/08_interpret.ipynb #f578fcf3
+# %% ../nbs/08_interpret.ipynb #d2e6fd83
 def _draw_chips(self, ax, i, n):
     "Up to `n` chips, one a line"
     chips = _chips(self, i)
@@ -486,7 +486,7 @@ def _tail(s, n):
     "The last `n` characters of a name, from which a file is known"
     return s if len(s)<=n else '…' + s[1-n:]
 
-# %% ../nbs/08_interpret.ipynb #c2990a34
+# %% ../nbs/08_interpret.ipynb #ff50b1a9
 @patch
 @in_style
 def show_results(self:MultiLabelInterpretation,
@@ -525,7 +525,7 @@ def plot_top_losses(self:MultiLabelInterpretation,
     titles = None if label is None else [f'{label}: {"yes" if self.targs[i,self.vocab.index(label)] else "no"}, loss {_losses(self, label)[i]:.2f}' for i in ids]
     return self.show_results(ids, titles, **kwargs)
 
-# %% ../nbs/08_interpret.ipynb #9f1682aa
+# %% ../nbs/08_interpret.ipynb #b8e997ca
 @patch
 def cooccurrence(self:MultiLabelInterpretation,
     of:str='truth',    # 'truth', 'predicted' or 'difference' (predicted less truth)
@@ -538,7 +538,7 @@ def cooccurrence(self:MultiLabelInterpretation,
     tables = dict(truth=lambda: one(self.targs), predicted=lambda: one(self.decoded), difference=lambda: one(self.decoded)-one(self.targs))
     return pd.DataFrame(tables[choose(of, tables, 'table')](), pd.Index(self.vocab, name='label'), pd.Index(self.vocab, name='together with'))
 
-# %% ../nbs/08_interpret.ipynb #79c9524a
+# %% ../nbs/08_interpret.ipynb #e88b2b2b
 @patch
 @in_style
 def plot_cooccurrence(self:MultiLabelInterpretation,
@@ -559,20 +559,20 @@ def plot_cooccurrence(self:MultiLabelInterpretation,
         if k!='truth': fig.colorbar(im, ax=axs[:2] if k=='predicted' else ax, location='bottom', shrink=.6, label='% of the ads with the label of the row' if k=='predicted' else 'points')
     return fig
 
-# %% ../nbs/08_interpret.ipynb #1b2b9852
+# %% ../nbs/08_interpret.ipynb #7a633503
 def _need_votes(self):
     "Votes and numbers of people, or an `AdsError`"
     if self.votes is None: raise AdsError('there are no votes, so it is not known where people disagree; this needs a data set whose labels come from votes (pitt_ads, demo_ads), or votes= and annotators=')
     return self.votes.to_numpy(dtype=np.float64),self.annotators.astype(np.float64)
 
-# %% ../nbs/08_interpret.ipynb #99ac6009
+# %% ../nbs/08_interpret.ipynb #6a531957
 @patch
 def image_agreement(self:MultiLabelInterpretation)->pd.Series: # By name of the image, 0..1; NaN for fewer than two people or no vote
     "If one person names a label for the image: how often does another person name it too?"
     k,m = _need_votes(self)
     return pd.Series(_over((k*(k-1)).sum(1), (m-1)*k.sum(1)), pd.Index(self.files, name='image'), name='agreement')
 
-# %% ../nbs/08_interpret.ipynb #5f2ec44c
+# %% ../nbs/08_interpret.ipynb #bd234b33
 def _ratios(parts, n_boot, level, seed):
     "For a dict of (numerator, denominator), each images x columns: the ratio of sums and its bootstrap interval over images"
     cols = np.concatenate([np.concatenate(pair, axis=1) for pair in parts.values()], axis=1, dtype=np.float64)
@@ -588,7 +588,7 @@ def _image_f1(self):
     "F1 of each image; 0 where it has no label and none was predicted, as in scikit-learn"
     return _f1((self.targs & self.decoded).sum(1, dtype=int), (self.targs+self.decoded).sum(1, dtype=int))
 
-# %% ../nbs/08_interpret.ipynb #125945de
+# %% ../nbs/08_interpret.ipynb #852e9dda
 @patch
 def by_agreement(self:MultiLabelInterpretation,
     n_bins:int=4,    # Bins with about as many images each; fewer, if many images have the same agreement
@@ -606,7 +606,7 @@ def by_agreement(self:MultiLabelInterpretation,
     parts = dict(f1=(at*_image_f1(self)[:,None], at), loss=(at*self.losses.numpy()[:,None], at), recall=(at*hits, at*t))
     return pd.DataFrame(dict(low=edges[:-1], high=edges[1:], images=at.sum(0).astype(int), labels=_over((at*t).sum(0), at.sum(0)), **_ratios(parts, n_boot, level, seed)))
 
-# %% ../nbs/08_interpret.ipynb #e73a5ac4
+# %% ../nbs/08_interpret.ipynb #19fd4dbc
 def _vote_bins(self, by, n_bins):
     "Edges (low, high) of the bins and which decision is in which: images x labels x bins"
     k,m = self.votes[self.vocab].to_numpy(dtype=np.float64),_need_votes(self)[1][:,None]
@@ -617,7 +617,7 @@ def _vote_bins(self, by, n_bins):
     low,high,s = np.r_[0,edges[:-1]],np.r_[0,edges[1:]],s[...,None]
     return low, high, (s<=high) & ((s>low) | (high==0))
 
-# %% ../nbs/08_interpret.ipynb #676200f9
+# %% ../nbs/08_interpret.ipynb #110b7ab7
 @patch
 def by_votes(self:MultiLabelInterpretation,
     by:str='votes',  # 'votes': the number of people who named the label; 'share': their share
@@ -635,7 +635,7 @@ def by_votes(self:MultiLabelInterpretation,
     ints = dict(decisions=at.sum((0,1)), positives=count(t).sum(0).astype(int))
     return pd.DataFrame(dict(low=low, high=high, **ints, **_ratios(parts, n_boot, level, seed)))
 
-# %% ../nbs/08_interpret.ipynb #4b03ecc5
+# %% ../nbs/08_interpret.ipynb #f86da1b3
 @patch
 def errors_and_agreement(self:MultiLabelInterpretation,
     n_boot:int=1000, # Bootstrap draws of images
@@ -653,7 +653,7 @@ def errors_and_agreement(self:MultiLabelInterpretation,
         rows[kind] = dict(images=int(w[:,0].sum()), images_without=int(w[:,1].sum()), agreement=mean[0], agreement_without=mean[1], diff=mean[0]-mean[1], low=low, high=high)
     return pd.DataFrame(rows).T.astype(dict(images=int, images_without=int))
 
-# %% ../nbs/08_interpret.ipynb #8aa59822
+# %% ../nbs/08_interpret.ipynb #f271ba45
 def _band(ax, x, table, col, i):
     "Points with intervals, joined"
     color,marker = palette[i],'os'[i]
@@ -661,7 +661,7 @@ def _band(ax, x, table, col, i):
     ax.vlines(d.x, d[f'{col}_low'], d[f'{col}_high'], color=color, lw=2)
     ax.plot(d.x, d[col], color=color, marker=marker, ms=5, lw=1.2)
 
-# %% ../nbs/08_interpret.ipynb #b07d08e1
+# %% ../nbs/08_interpret.ipynb #71a8c4d6
 @patch
 @in_style
 def plot_by_agreement(self:MultiLabelInterpretation,
@@ -679,11 +679,11 @@ def plot_by_agreement(self:MultiLabelInterpretation,
     left.set(xlabel='agreement of the people of an ad', ylabel='F1 of an ad, mean', ylim=(0, min(1, 1.15*np.nanmax(a.f1_high))+.001), xlim=(-.5, len(a)-.5))
     _band(right, np.arange(len(v)), v, 'predicted', 1)
     right.set_xticks(range(len(v)), [f'{r.low:g}\n{r.decisions:,}' for r in v.itertuples()])
-    right.set(xlabel='people of the ad who named the label (below: decisions)', ylabel='share in which it is predicted', ylim=(0, 1.02))
+    right.set(xlabel='people who named the label (below: decisions)', ylabel='share in which it is predicted', ylim=(0, 1.02))
     for ax in (left,right): ax.grid(axis='y')
     return fig
 
-# %% ../nbs/08_interpret.ipynb #23f6162b
+# %% ../nbs/08_interpret.ipynb #e2a1c58a
 def _single(name, instead):
     def f(self, *args, **kwargs): raise AdsError(f'{name} is for one label an image, and these images may have several; {instead}')
     f.__name__,f.__doc__ = name,f'Not for several labels: {instead}'
