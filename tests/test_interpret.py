@@ -1,0 +1,168 @@
+"At the size of a study's test part every table of `MultiLabelInterpretation` equals scikit-learn's, after one pass."
+import gc
+import numpy as np, pandas as pd, pytest, torch
+from sklearn import metrics as skm
+from torch import nn
+from fastai.vision.all import BCEWithLogitsLossFlat, CategoryMap, DataLoader, DataLoaders, Learner
+from ads_sentiment.core import AdsError
+from ads_sentiment.interpret import MultiLabelInterpretation
+from ads_sentiment.metrics import tune_thresholds
+
+n,L = 3712,20
+vocab = [f'Label {j:02d}' for j in range(L)]
+
+def made_up(seed=0):
+    "Probabilities (float32), targets from votes, votes and numbers of people"
+    rng = np.random.default_rng(seed)
+    people = rng.choice([3,5], n)
+    ease = np.linspace(.35, .02, L)
+    votes = rng.binomial(people[:,None], ease*rng.uniform(.3, 1.7, (n,L)).clip(0, 1))
+    targs = (votes>=2).astype(int)
+    mixed = rng.normal(size=(L,L))*.3+np.eye(L) # errors of one label go with those of others
+    logits = 2.5*targs + .8*votes/people[:,None] - 2 + rng.normal(size=(n,L))@mixed
+    return (1/(1+np.exp(-logits))).astype(np.float32), targs, votes, people
+
+@pytest.fixture(scope='module')
+def interp():
+    p,t,votes,people = made_up()
+    files = [f'{i%11}/{i}.jpg' for i in range(n)]
+    return MultiLabelInterpretation(p, t, vocab, tune_thresholds(p, t), files, votes=pd.DataFrame(votes, files, vocab), annotators=pd.Series(people, files))
+
+@pytest.fixture(scope='module')
+def p(interp): return interp.preds.astype(np.float64)
+@pytest.fixture(scope='module')
+def t(interp): return made_up()[1]
+@pytest.fixture(scope='module')
+def y(interp, p): return (p >= interp.thresholds).astype(int)
+
+def close(a, b, tol=1e-9): np.testing.assert_allclose(np.asarray(a, dtype=float), np.asarray(b, dtype=float), rtol=0, atol=tol)
+
+def weighted(t, y, w): return skm.multilabel_confusion_matrix(t, y, sample_weight=w)
+
+def test_is_of_the_size_of_the_study(interp):
+    assert (len(interp), len(interp.vocab)) == (n, L)
+    assert (interp.targs & interp.decoded).any() and (interp.targs > interp.decoded).any() and (interp.targs < interp.decoded).any()
+
+def test_confusion_matrices(interp, t, y):
+    assert (interp.confusion_matrices() == skm.multilabel_confusion_matrix(t, y)).all()
+
+def test_report(interp, p, t, y):
+    r,theirs = interp.report().set_index('label'),skm.classification_report(t, y, target_names=vocab, output_dict=True, zero_division=0)
+    for c,k in dict(precision='precision', recall='recall', f1='f1-score', support='support').items(): close(r[c], [theirs[l][k] for l in vocab])
+    close(r.predicted, y.sum(0))
+    close(r.ap, skm.average_precision_score(t, p, average=None))
+    close(r.roc_auc, skm.roc_auc_score(t, p, average=None))
+    close(r[['tn','fp','fn','tp']], skm.multilabel_confusion_matrix(t, y).reshape(L, 4))
+    for k,row in interp.averages().iterrows(): close(row, [theirs[f'{k} avg'][c] for c in ('precision', 'recall', 'f1-score')])
+
+def test_missed_as(interp, t, y):
+    missed,misses = t*(1-y),(t*(1-y)).sum(0)
+    assert misses.all()
+    count = np.stack([weighted(t, y, missed[:,j])[:,0,1] for j in range(L)])
+    alarms = skm.multilabel_confusion_matrix(t, y)[:,0,1]/n
+    close(interp.missed_as(), count)
+    close(interp.missed_as('rate'), count/misses[:,None])
+    close(interp.missed_as('expected'), np.tile(alarms, (L,1)))
+    close(interp.missed_as('lift'), count/misses[:,None]/alarms)
+    top,excess = interp.predicted_instead(L*L),count - misses[:,None]*alarms
+    assert len(top) == (count>0).sum() and top.excess.is_monotonic_decreasing
+    for r in top.itertuples():
+        i,j = vocab.index(r.missed),vocab.index(r.predicted)
+        close([r.count, r.misses, r.rate, r.excess], [count[i,j], misses[i], count[i,j]/misses[i], excess[i,j]])
+
+def test_cooccurrence(interp, t, y):
+    both = {k: np.stack([weighted(a, a, a[:,j])[:,1,1] for j in range(L)]) for k,a in dict(truth=t, predicted=y).items()}
+    share = {k: np.stack([[skm.precision_score(a[:,i], a[:,j]) for i in range(L)] for j in range(L)]) for k,a in dict(truth=t, predicted=y).items()}
+    for k in both:
+        close(interp.cooccurrence(k), both[k])
+        close(interp.cooccurrence(k, share=True), share[k])
+    close(interp.cooccurrence('difference'), both['predicted']-both['truth'])
+    close(interp.cooccurrence('difference', share=True), share['predicted']-share['truth'])
+
+def test_curves(interp, p, t):
+    for j,l in enumerate(vocab):
+        precision,recall,th = skm.precision_recall_curve(t[:,j], p[:,j])
+        c = interp.curve(l)
+        close(c[['precision','recall']], np.c_[precision, recall])
+        close(c.threshold[:-1], th)
+        close(skm.auc(*interp.curve(l, 'roc')[['fpr','tpr']].to_numpy().T), skm.roc_auc_score(t[:,j], p[:,j]))
+
+def test_top_losses(interp, p, t, y):
+    theirs = np.array([skm.log_loss(t[i], p[i], labels=[0,1]) for i in range(n)])
+    top = interp.top_losses()
+    assert top.loss.is_monotonic_decreasing and set(top.index) == set(range(n))
+    close(top.loss, theirs[top.index], 1e-5)
+    close(interp.top_losses(largest=False).loss, np.sort(theirs), 1e-5)
+    for r in interp.top_losses(200).itertuples():
+        for text,on in ((r.hits, t&y), (r.missed, t&(1-y)), (r.false_alarms, (1-t)&y)):
+            assert {c.rsplit(' ', 3)[0] for c in text.split(', ') if c} == {vocab[j] for j in np.flatnonzero(on[r.Index])}
+    one = interp.top_losses(50, label=vocab[4])
+    close(one.loss, np.sort(-np.log(np.where(t[:,4], p[:,4], 1-p[:,4])))[::-1][:50], 1e-5)
+
+def test_agreement(interp, p, t, y):
+    votes,people = made_up()[2:]
+    agree = np.array([np.nan if not k.any() else (k*(k-1)).sum()/((m-1)*k.sum()) for k,m in zip(votes, people)])
+    close(interp.image_agreement(), agree)
+    table = interp.by_agreement(n_boot=50)
+    assert table.images.sum() == np.isfinite(agree).sum() and len(table)>2
+    for k,r in enumerate(table.itertuples()):
+        i = (agree>=r.low) & ((agree<r.high) if k<len(table)-1 else (agree<=r.high))
+        assert i.sum() == r.images
+        close([r.f1, r.recall], [skm.f1_score(t[i], y[i], average='samples', zero_division=0), skm.recall_score(t[i], y[i], average='micro')])
+        close(r.loss, skm.log_loss(t[i].ravel(), p[i].ravel()), 1e-5)
+    for r in interp.by_votes(n_boot=50).itertuples():
+        at = votes==r.low
+        close(r.predicted, y[at].mean())
+        if r.positives: close(r.recall, skm.recall_score(t.ravel(), y.ravel(), sample_weight=at.ravel()))
+    share = votes/people[:,None]
+    for r in interp.by_votes('share', n_boot=50).itertuples():
+        at = share==0 if r.high==0 else (share>r.low+1e-8) & (share<r.high+1e-8)
+        assert at.sum() == r.decisions
+        close(r.predicted, y[at].mean())
+    e = interp.errors_and_agreement(n_boot=50)
+    for kind,on in {'missed': (t>y).any(1), 'false alarm': (y>t).any(1)}.items(): close(e.loc[kind, 'diff'], np.nanmean(agree[on])-np.nanmean(agree[~on]))
+
+def test_intervals_cover(interp):
+    "The bootstrap interval of a difference that is known to be none holds zero in most of the cases"
+    p,t,votes,people = made_up()
+    files,held = list(map(str, range(n))),[]
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(n) # votes of other images
+        other = MultiLabelInterpretation(p, t, vocab, .5, files, votes=pd.DataFrame(votes[order], files, vocab), annotators=pd.Series(people[order], files))
+        e = other.errors_and_agreement(n_boot=200).loc['missed']
+        held.append(e.low<=0<=e.high)
+    assert sum(held) >= 16
+
+class Asked(nn.Module):
+    "Logits from images of one colour; counts the images it is asked for"
+    def __init__(self):
+        super().__init__()
+        self.fc,self.n = nn.Linear(3, L),0
+    def forward(self, x):
+        self.n += len(x)
+        return self.fc(x.mean((2,3)))
+
+def tensor_bytes(): # Of all tensors alive, each storage once
+    gc.collect()
+    return sum({s.data_ptr(): s.nbytes() for o in gc.get_objects() if issubclass(type(o), torch.Tensor) for s in [o.untyped_storage()]}.values())
+
+@pytest.mark.parametrize('size', [8, 64])
+def test_one_pass_and_small(size):
+    "All tables after one pass; what stays grows with images x labels, whatever the size of the images"
+    torch.manual_seed(0)
+    items = [(torch.rand(3,1,1).expand(3, size, size), (torch.rand(L)<.3).float()) for _ in range(n)]
+    dls = DataLoaders(*(DataLoader(items, bs=64) for _ in range(2)))
+    for dl in dls: dl.vocab = CategoryMap(vocab)
+    learn = Learner(dls, Asked(), loss_func=BCEWithLogitsLossFlat())
+    before = tensor_bytes()
+    with learn.no_bar(): interp = MultiLabelInterpretation.from_learner(learn)
+    for f in ('report', 'averages', 'missed_as', 'predicted_instead', 'cooccurrence', 'top_losses', 'confusion_matrices'): getattr(interp, f)()
+    assert learn.model.n == n
+    assert interp.vocab == vocab
+    assert tensor_bytes()-before < 3*n*L*4 + 2*learn.x.nbytes # a Learner itself holds on to its last batch
+    assert n*learn.x[0].nbytes > 20*2*learn.x.nbytes # which is little beside all images
+    assert sum(a.nbytes for a in vars(interp).values() if isinstance(a, (np.ndarray, torch.Tensor))) == n*L*6 + n*4 + L*8
+
+def test_data_without_votes_say_so():
+    p,t,*_ = made_up()
+    with pytest.raises(AdsError, match='there are no votes'): MultiLabelInterpretation.from_preds(p, t, vocab).by_agreement()
