@@ -253,9 +253,10 @@ def plot_confusions(self:MultiLabelInterpretation,
 
 # %% ../nbs/08_interpret.ipynb #62f19479
 def _instead(self):
-    "Counts (missed, predicted although absent), misses of each label, and the share of ads in which each label is a false alarm"
+    "By label missed and label predicted: ads in which that happened, ads in which it could have, and the rate of false alarms of the second"
     t,y = self.targs.astype(np.float64),self.decoded.astype(np.float64)
-    return ((t*(1-y)).T @ ((1-t)*y)).round().astype(int), (t*(1-y)).sum(0).astype(int), ((1-t)*y).mean(0)
+    missed,absent = t*(1-y),1-t
+    return (missed.T @ (absent*y)).round().astype(int), (missed.T @ absent).round().astype(int), np.tile(_over((absent*y).sum(0), absent.sum(0)), (t.shape[1],1))
 
 def _over(a, b):
     "`a/b`, NaN where `b` is 0"
@@ -265,12 +266,12 @@ def _over(a, b):
 # %% ../nbs/08_interpret.ipynb #63791d68
 @patch
 def missed_as(self:MultiLabelInterpretation,
-    values:str='count' # 'count', 'rate' (share of the misses), 'expected' (share of all ads) or 'lift' (rate by expected)
+    values:str='count' # 'count', 'cases' (ads in which it could have happened), 'rate' (count by cases), 'expected' (of all ads), 'lift' (rate by expected) or 'excess'
 )->pd.DataFrame: # Labels x labels: missed down, predicted although absent across; NaN where there is nothing to divide by
     "What was wrongly predicted in the ads in which a label was missed"
-    count,misses,alarms = _instead(self)
-    rate,expected = _over(count, misses[:,None]), np.tile(alarms, (len(misses),1))
-    tables = dict(count=count, rate=rate, expected=expected, lift=_over(rate, expected))
+    count,cases,expected = _instead(self)
+    rate = _over(count, cases)
+    tables = dict(count=count, cases=cases, rate=rate, expected=expected, lift=_over(rate, expected), excess=count-cases*np.nan_to_num(expected))
     return pd.DataFrame(tables[choose(values, tables, 'value')], pd.Index(self.vocab, name='missed'), pd.Index(self.vocab, name='predicted'))
 
 @patch
@@ -278,13 +279,13 @@ def predicted_instead(self:MultiLabelInterpretation,
     n:int=10,        # Rows
     by:str='excess', # 'excess', 'count', 'rate' or 'lift'
     min_count:int=1  # Ads in which it has to happen
-)->pd.DataFrame: # missed, predicted, count, misses (of the first label), rate, expected, lift, excess
+)->pd.DataFrame: # missed, predicted, count, cases, rate, expected, lift, excess
     "Pairs of a missed label and one that was predicted although the ad does not have it, the most striking first"
-    (count,misses,_),L = _instead(self),len(self.vocab)
-    flat = {k: self.missed_as(k).to_numpy().ravel() for k in ('count', 'rate', 'expected', 'lift')}
-    res = pd.DataFrame(dict(missed=np.repeat(self.vocab, L), predicted=self.vocab*L, count=flat['count'], misses=np.repeat(misses, L), rate=flat['rate'], expected=flat['expected'], lift=flat['lift']))
-    res = res.assign(excess=res['count']-res.misses*res.expected)[res['count']>=_count(min_count, 'min_count')]
-    return res.sort_values([choose(by, ('excess', 'count', 'rate', 'lift'), 'order'), 'count'], ascending=False, kind='stable', ignore_index=True).head(_count(n, 'n'))
+    choose(by, ('excess', 'count', 'rate', 'lift'), 'order')
+    pairs = pd.DataFrame(dict(missed=np.repeat(self.vocab, len(self.vocab)), predicted=self.vocab*len(self.vocab)))
+    for k in ('count', 'cases', 'rate', 'expected', 'lift', 'excess'): pairs[k] = self.missed_as(k).to_numpy().ravel()
+    pairs = pairs[pairs['count']>=_count(min_count, 'min_count')]
+    return pairs.sort_values([by, 'count'], ascending=False, kind='stable', ignore_index=True).head(_count(n, 'n'))
 
 # %% ../nbs/08_interpret.ipynb #6d87ccb8
 def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
@@ -293,8 +294,8 @@ def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
     for i,j in np.argwhere(np.isfinite(values)) if numbers else []:
         shade = sum(im.to_rgba(colors[i,j])[:3]) if np.isfinite(colors[i,j]) else 3
         ax.text(j, i, numbers.format(values[i,j]), ha='center', va='center', fontsize=7.5, color='white' if shade < 1.7 else '#222222')
-    ax.set_xticks(range(len(cols)), [short_name(c, 20) for c in cols], rotation=90)
-    ax.set_yticks(range(len(rows)), [short_name(r, 20) for r in rows])
+    ax.set_xticks(range(len(cols)), cols, rotation=90)
+    ax.set_yticks(range(len(rows)), rows)
     ax.set_xticks(np.arange(len(cols)+1)-.5, minor=True)
     ax.set_yticks(np.arange(len(rows)+1)-.5, minor=True)
     ax.tick_params(which='both', length=0, labelsize=8)
@@ -311,12 +312,12 @@ def plot_missed_as(self:MultiLabelInterpretation,
     "What was predicted when a label was missed: rate in percent as a number, lift as colour"
     ids = _label_ids(self, labels, n)
     rate,lift = (self.missed_as(k).to_numpy()[np.ix_(ids, ids)] for k in ('rate', 'lift'))
-    rate[rate==0],names,misses = np.nan,[self.vocab[j] for j in ids],_instead(self)[1]
-    fig = new_figure(2.6+.3*len(ids), 1.7+.25*len(ids))
+    rate[rate==0],names,misses = np.nan,[short_name(self.vocab[j], 20) for j in ids],(self.targs > self.decoded).sum(0)
+    fig = new_figure(max(5.2, 2.6+.3*len(ids)), max(4, 1.7+.25*len(ids)))
     ax = fig.subplots()
     im = _matrix(ax, 100*rate, [f'{l} ({misses[j]:,})' for l,j in zip(names, ids)], names, np.where(np.isnan(rate), np.nan, lift.clip(1/4, 4)), '{:.0f}', cmap='PuOr_r', norm=LogNorm(1/4, 4))
-    ax.set(ylabel='missed (in so many ads)', xlabel='predicted although absent, in % of these ads')
-    fig.colorbar(im, ax=ax, ticks=[1/4,1/2,1,2,4], format='%.2g', label='times as often as in all ads', extend='both', shrink=.7).minorticks_off()
+    ax.set(ylabel='missed (in so many ads)', xlabel='predicted, in % of these ads that do not have it')
+    fig.colorbar(im, ax=ax, ticks=[1/4,1/2,1,2,4], format='%.2g', label='times as often as in all ads without it', extend='both', shrink=.7).minorticks_off()
     return fig
 
 # %% ../nbs/08_interpret.ipynb #bad52f6b
@@ -343,7 +344,7 @@ def _curve_panel(self, ax, j, kind):
     "The curve of one label, its threshold, and chance as a dotted line"
     t,p = self.targs[:,j],self.preds[:,j]
     n,area = int(t.sum()),{'pr': label_ap, 'roc': roc_auc}[kind](p[:,None], t[:,None])[0]
-    ax.set_title(f'{short_name(self.vocab[j], 15)} ({n:,})', fontsize=8.5)
+    ax.set_title(f'{short_name(self.vocab[j], 14)} ({n:,})', fontsize=8)
     if not np.isfinite(area): return ax.text(.5, .5, 'no curve: all or\nno ads have it', ha='center', va='center', fontsize=7.5, style='italic')
     ax.plot(*((0,1), (n/len(t),)*2) if kind=='pr' else ((0,1), (0,1)), color='#888888', lw=1, ls=':')
     ax.plot(*(self.curve(self.vocab[j], kind)[c] for c in _curve_axes[kind]), color=palette[0], lw=1.4)
@@ -547,10 +548,12 @@ def plot_cooccurrence(self:MultiLabelInterpretation,
 )->Figure:
     "Which labels stand together in truth and in prediction, and the difference of the two, in percent of the images with the label of the row"
     ids = _label_ids(self, labels, n)
-    names,tables = [self.vocab[j] for j in ids], {k: 100*self.cooccurrence(k, share=True).to_numpy()[np.ix_(ids, ids)] for k in ('truth', 'predicted', 'difference')}
+    if len(ids)<2: raise AdsError('what stands together takes at least two labels')
+    names,tables = [short_name(self.vocab[j], 20) for j in ids], {k: 100*self.cooccurrence(k, share=True).to_numpy()[np.ix_(ids, ids)] for k in ('truth', 'predicted', 'difference')}
     for v in tables.values(): np.fill_diagonal(v, np.nan)
+    tables = {k: np.round(v)+0. for k,v in tables.items()} # no -0
     top = [max(1, np.nanmax(np.abs(v), initial=0)) for v in tables.values()]
-    fig = new_figure(4.2+.6*len(ids), 2+.2*len(ids))
+    fig = new_figure(max(7, 3+.36*len(ids)), 2+.2*len(ids))
     axs = fig.subplots(1, 3, sharey=True)
     for ax,(k,v) in zip(axs, tables.items()):
         scale = dict(cmap='PuOr_r', vmin=-top[2], vmax=top[2]) if k=='difference' else dict(cmap='Blues', vmin=0, vmax=max(top[:2]))
