@@ -26,7 +26,8 @@ def made_up(seed=0):
 def interp():
     p,t,votes,people = made_up()
     files = [f'{i%11}/{i}.jpg' for i in range(n)]
-    return MultiLabelInterpretation(p, t, vocab, tune_thresholds(p, t), files, votes=pd.DataFrame(votes, files, vocab), annotators=pd.Series(people, files))
+    votes,people = pd.DataFrame(votes, files, vocab),pd.Series(people, files)
+    return MultiLabelInterpretation(p, t, vocab, tune_thresholds(p, t), files, votes=votes, annotators=people)
 
 @pytest.fixture(scope='module')
 def p(interp): return interp.preds.astype(np.float64)
@@ -119,7 +120,8 @@ def test_agreement(interp, p, t, y):
         assert at.sum() == r.decisions
         close(r.predicted, y[at].mean())
     e = interp.errors_and_agreement(n_boot=50)
-    for kind,on in {'missed': (t>y).any(1), 'false alarm': (y>t).any(1)}.items(): close(e.loc[kind, 'diff'], np.nanmean(agree[on])-np.nanmean(agree[~on]))
+    for kind,on in {'missed': (t>y).any(1), 'false alarm': (y>t).any(1)}.items():
+        close(e.loc[kind, 'diff'], np.nanmean(agree[on])-np.nanmean(agree[~on]))
 
 def test_intervals_cover(interp):
     "The bootstrap interval of a difference that is known to be none holds zero in most of the cases"
@@ -127,7 +129,8 @@ def test_intervals_cover(interp):
     files,held = list(map(str, range(n))),[]
     for seed in range(20):
         order = np.random.default_rng(seed).permutation(n) # votes of other images
-        other = MultiLabelInterpretation(p, t, vocab, .5, files, votes=pd.DataFrame(votes[order], files, vocab), annotators=pd.Series(people[order], files))
+        mixed = dict(votes=pd.DataFrame(votes[order], files, vocab), annotators=pd.Series(people[order], files))
+        other = MultiLabelInterpretation(p, t, vocab, .5, files, **mixed)
         e = other.errors_and_agreement(n_boot=200).loc['missed']
         held.append(e.low<=0<=e.high)
     assert sum(held) >= 16
