@@ -57,7 +57,8 @@ class MultiLabelInterpretation(Interpretation):
         learn=None, dl=None # Where the predictions came from
     ):
         p,t = _check(preds, targs)
-        self.vocab,self.files = _names(vocab, t.shape[1], 'vocab', [f'label {j}' for j in range(t.shape[1])]), _names(files, len(t), 'files', [str(i) for i in range(len(t))])
+        self.vocab = _names(vocab, t.shape[1], 'vocab', [f'label {j}' for j in range(t.shape[1])])
+        self.files = _names(files, len(t), 'files', [str(i) for i in range(len(t))])
         if len(set(self.vocab))<len(self.vocab): raise AdsError(f'vocab names a label twice: {", ".join(self.vocab)}')
         self.thresholds,self.min_labels,self.name = np.array(_each(thresholds, t.shape[1])), min_labels, name
         self.preds,self.targs = p.astype(np.float32), t.astype(np.uint8)
@@ -97,14 +98,15 @@ def _from_ours(cls, learn, part, thresholds, folder):
     "The interpretation of a part, for a learner of ours"
     ads = learn.dls.ads.subset(learn.dls.ads.targs.index[learn.dls.ads.split==part])
     preds,targs = _unseen_preds(learn, part, folder)
-    return cls(preds, targs, ads.vocab, _ours_thresholds(learn, folder) if thresholds is None else thresholds, ads.targs.index, ads.paths, ads.votes, ads.annotators,
-        learn.recipe.min_labels, None, f'{learn.backbone.name}, {part} part', learn, plain_dl(learn.dls, part))
+    return cls(preds, targs, ads.vocab, _ours_thresholds(learn, folder) if thresholds is None else thresholds, ads.targs.index, ads.paths,
+        ads.votes, ads.annotators, learn.recipe.min_labels, None, f'{learn.backbone.name}, {part} part', learn, plain_dl(learn.dls, part))
 
 # %% ../nbs/08_interpret.ipynb #90972332
 def _part_dl(learn, part):
     "The DataLoader of a part in order and without augmentation; an `AdsError` if there is none"
     dls = learn.dls
-    if part=='test' and not isinstance(vars(dls).get('test'), DataLoader): raise AdsError("these DataLoaders have no test part; take part='valid', or dl=learn.dls.test_dl(items, with_labels=True)")
+    if part=='test' and not isinstance(vars(dls).get('test'), DataLoader):
+        raise AdsError("these DataLoaders have no test part; take part='valid', or dl=learn.dls.test_dl(items, with_labels=True)")
     if part=='train' and hasattr(dls.train.dataset, 'tls'): return dls.test_dl(dls.train.items, with_labels=True)
     return getattr(dls, part).new(shuffle=False, drop_last=False)
 
@@ -125,11 +127,13 @@ def _from_any(cls, learn, dl, act, thresholds, name):
     "The interpretation of a DataLoader, for any multi-label fastai learner"
     with nullcontext() if show_bars() else learn.no_bar(): preds,targs = learn.get_preds(dl=dl, act=act)
     if preds.ndim!=2 or preds.shape!=targs.shape:
-        raise AdsError(f'predictions have shape {tuple(preds.shape)} and targets {tuple(targs.shape)}; both should be images x labels. For one label an image there is fastai\'s ClassificationInterpretation')
+        raise AdsError(f'predictions have shape {tuple(preds.shape)} and targets {tuple(targs.shape)}; both should be images x labels. '
+                       "For one label an image there is fastai's ClassificationInterpretation")
     th = thresholds if thresholds is not None else getattr(learn.loss_func, 'thresh', None)
     if th is None: th = .5
     th = th.detach().cpu().numpy() if isinstance(th, torch.Tensor) else th
-    return cls(preds.float().cpu().numpy(), targs.cpu().numpy(), _vocab_of(dl) or _vocab_of(learn.dls), th, _item_names(dl), name=name, learn=learn, dl=dl)
+    vocab = _vocab_of(dl) or _vocab_of(learn.dls)
+    return cls(preds.float().cpu().numpy(), targs.cpu().numpy(), vocab, th, _item_names(dl), name=name, learn=learn, dl=dl)
 
 # %% ../nbs/08_interpret.ipynb #b4f123ac
 @patch(cls_method=True)
@@ -143,7 +147,8 @@ def from_learner(cls:MultiLabelInterpretation,
 )->MultiLabelInterpretation:
     "Predict a part, once"
     choose(part, ('train', 'valid', 'test'), 'part')
-    if not hasattr(learn, 'dls'): raise AdsError(f'a {type(learn).__name__} has no data; predict with it and take from_preds, for a Predictor from_preds(p.predict(paths)[p.vocab], targs, thresholds=p.thresholds)')
+    if not hasattr(learn, 'dls'): raise AdsError(f'a {type(learn).__name__} has no data; predict with it and take from_preds, '
+        'for a Predictor from_preds(p.predict(paths)[p.vocab], targs, thresholds=p.thresholds)')
     if dl is None and act is None and _is_ours(learn): return _from_ours(cls, learn, part, thresholds, folder)
     return _from_any(cls, learn, _part_dl(learn, part) if dl is None else dl, act, thresholds, f'{part} part' if dl is None else '')
 
@@ -187,8 +192,9 @@ def from_run(cls:MultiLabelInterpretation,
     backbone = rows.backbone.iloc[0] if backbone is None else choose(backbone, rows.backbone.unique(), 'backbone')
     rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)], labels[labels.backbone==backbone]
     named = lambda col: np.array([[l in t.split('|') for l in labels.label] for t in rows[col]], dtype=int)
+    recipe = read_json(Path(out)/'config.json')['recipe']
     return cls.from_preds(rows.set_index('file')[list(labels.label)].astype(float), named('truth'), decided=named('predicted'), ads=ads,
-        thresholds=labels.threshold.astype(float), min_labels=read_json(Path(out)/'config.json')['recipe']['min_labels'], name=f'{backbone}, {part} part')
+        thresholds=labels.threshold.astype(float), min_labels=recipe['min_labels'], name=f'{backbone}, {part} part')
 
 def _run_table(path):
     "A table of a run, all of it as text"
@@ -219,8 +225,9 @@ def report(self:MultiLabelInterpretation)->pd.DataFrame: # label, threshold, sup
     "How good each label is predicted, a row a label"
     (tn,fp),(fn,tp) = self.confusion_matrices().transpose(1, 2, 0)
     ratio = lambda a,b: np.divide(a, b, out=np.zeros(len(a)), where=b>0)
-    return pd.DataFrame(dict(label=self.vocab, threshold=self.thresholds, support=tp+fn, predicted=tp+fp, precision=ratio(tp, tp+fp), recall=ratio(tp, tp+fn),
-        f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs), roc_auc=roc_auc(self.preds, self.targs), tp=tp, fp=fp, fn=fn, tn=tn))
+    return pd.DataFrame(dict(label=self.vocab, threshold=self.thresholds, support=tp+fn, predicted=tp+fp,
+        precision=ratio(tp, tp+fp), recall=ratio(tp, tp+fn), f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
+        roc_auc=roc_auc(self.preds, self.targs), tp=tp, fp=fp, fn=fn, tn=tn))
 
 @patch
 def averages(self:MultiLabelInterpretation)->pd.DataFrame: # Rows micro, macro, weighted, samples; columns precision, recall, f1
@@ -253,9 +260,11 @@ def plot_confusions(self:MultiLabelInterpretation,
 
 # %% ../nbs/08_interpret.ipynb #62f19479
 def _instead(self):
-    "Counts (missed, predicted although absent), misses of each label, and the share of ads in which each label is a false alarm"
+    "By label missed and label predicted: ads in which that happened, ads in which it could have, and the rate of false alarms of the second"
     t,y = self.targs.astype(np.float64),self.decoded.astype(np.float64)
-    return ((t*(1-y)).T @ ((1-t)*y)).round().astype(int), (t*(1-y)).sum(0).astype(int), ((1-t)*y).mean(0)
+    missed,absent,wrong = t*(1-y),1-t,(1-t)*y
+    count,cases = ((missed.T @ a).round().astype(int) for a in (wrong, absent))
+    return count, cases, np.tile(_over(wrong.sum(0), absent.sum(0)), (t.shape[1],1))
 
 def _over(a, b):
     "`a/b`, NaN where `b` is 0"
@@ -265,12 +274,12 @@ def _over(a, b):
 # %% ../nbs/08_interpret.ipynb #63791d68
 @patch
 def missed_as(self:MultiLabelInterpretation,
-    values:str='count' # 'count', 'rate' (share of the misses), 'expected' (share of all ads) or 'lift' (rate by expected)
+    values:str='count' # 'count', 'cases' (where it could have happened), 'rate' (count by cases), 'expected', 'lift' (rate by expected) or 'excess'
 )->pd.DataFrame: # Labels x labels: missed down, predicted although absent across; NaN where there is nothing to divide by
     "What was wrongly predicted in the ads in which a label was missed"
-    count,misses,alarms = _instead(self)
-    rate,expected = _over(count, misses[:,None]), np.tile(alarms, (len(misses),1))
-    tables = dict(count=count, rate=rate, expected=expected, lift=_over(rate, expected))
+    count,cases,expected = _instead(self)
+    rate = _over(count, cases)
+    tables = dict(count=count, cases=cases, rate=rate, expected=expected, lift=_over(rate, expected), excess=count-cases*np.nan_to_num(expected))
     return pd.DataFrame(tables[choose(values, tables, 'value')], pd.Index(self.vocab, name='missed'), pd.Index(self.vocab, name='predicted'))
 
 @patch
@@ -278,13 +287,13 @@ def predicted_instead(self:MultiLabelInterpretation,
     n:int=10,        # Rows
     by:str='excess', # 'excess', 'count', 'rate' or 'lift'
     min_count:int=1  # Ads in which it has to happen
-)->pd.DataFrame: # missed, predicted, count, misses (of the first label), rate, expected, lift, excess
+)->pd.DataFrame: # missed, predicted, count, cases, rate, expected, lift, excess
     "Pairs of a missed label and one that was predicted although the ad does not have it, the most striking first"
-    (count,misses,_),L = _instead(self),len(self.vocab)
-    flat = {k: self.missed_as(k).to_numpy().ravel() for k in ('count', 'rate', 'expected', 'lift')}
-    res = pd.DataFrame(dict(missed=np.repeat(self.vocab, L), predicted=self.vocab*L, count=flat['count'], misses=np.repeat(misses, L), rate=flat['rate'], expected=flat['expected'], lift=flat['lift']))
-    res = res.assign(excess=res['count']-res.misses*res.expected)[res['count']>=_count(min_count, 'min_count')]
-    return res.sort_values([choose(by, ('excess', 'count', 'rate', 'lift'), 'order'), 'count'], ascending=False, kind='stable', ignore_index=True).head(_count(n, 'n'))
+    choose(by, ('excess', 'count', 'rate', 'lift'), 'order')
+    pairs = pd.DataFrame(dict(missed=np.repeat(self.vocab, len(self.vocab)), predicted=self.vocab*len(self.vocab)))
+    for k in ('count', 'cases', 'rate', 'expected', 'lift', 'excess'): pairs[k] = self.missed_as(k).to_numpy().ravel()
+    pairs = pairs[pairs['count']>=_count(min_count, 'min_count')]
+    return pairs.sort_values([by, 'count'], ascending=False, kind='stable', ignore_index=True).head(_count(n, 'n'))
 
 # %% ../nbs/08_interpret.ipynb #6d87ccb8
 def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
@@ -293,8 +302,8 @@ def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
     for i,j in np.argwhere(np.isfinite(values)) if numbers else []:
         shade = sum(im.to_rgba(colors[i,j])[:3]) if np.isfinite(colors[i,j]) else 3
         ax.text(j, i, numbers.format(values[i,j]), ha='center', va='center', fontsize=7.5, color='white' if shade < 1.7 else '#222222')
-    ax.set_xticks(range(len(cols)), [short_name(c, 20) for c in cols], rotation=90)
-    ax.set_yticks(range(len(rows)), [short_name(r, 20) for r in rows])
+    ax.set_xticks(range(len(cols)), cols, rotation=90)
+    ax.set_yticks(range(len(rows)), rows)
     ax.set_xticks(np.arange(len(cols)+1)-.5, minor=True)
     ax.set_yticks(np.arange(len(rows)+1)-.5, minor=True)
     ax.tick_params(which='both', length=0, labelsize=8)
@@ -311,12 +320,14 @@ def plot_missed_as(self:MultiLabelInterpretation,
     "What was predicted when a label was missed: rate in percent as a number, lift as colour"
     ids = _label_ids(self, labels, n)
     rate,lift = (self.missed_as(k).to_numpy()[np.ix_(ids, ids)] for k in ('rate', 'lift'))
-    rate[rate==0],names,misses = np.nan,[self.vocab[j] for j in ids],_instead(self)[1]
-    fig = new_figure(2.6+.3*len(ids), 1.7+.25*len(ids))
+    rate[rate==0],names,misses = np.nan,[short_name(self.vocab[j], 20) for j in ids],(self.targs > self.decoded).sum(0)
+    fig = new_figure(max(5.2, 2.6+.3*len(ids)), max(4, 1.7+.25*len(ids)))
     ax = fig.subplots()
-    im = _matrix(ax, 100*rate, [f'{l} ({misses[j]:,})' for l,j in zip(names, ids)], names, np.where(np.isnan(rate), np.nan, lift.clip(1/4, 4)), '{:.0f}', cmap='PuOr_r', norm=LogNorm(1/4, 4))
-    ax.set(ylabel='missed (in so many ads)', xlabel='predicted although absent, in % of these ads')
-    fig.colorbar(im, ax=ax, ticks=[1/4,1/2,1,2,4], format='%.2g', label='times as often as in all ads', extend='both', shrink=.7).minorticks_off()
+    rows,colors = [f'{l} ({misses[j]:,})' for l,j in zip(names, ids)], np.where(np.isnan(rate), np.nan, lift.clip(1/4, 4))
+    im = _matrix(ax, 100*rate, rows, names, colors, '{:.0f}', cmap='PuOr_r', norm=LogNorm(1/4, 4))
+    ax.set(ylabel='missed (in so many ads)', xlabel='predicted, in % of these ads that do not have it')
+    bar = fig.colorbar(im, ax=ax, ticks=[1/4,1/2,1,2,4], format='%.2g', label='times as often as in all ads without it', extend='both', shrink=.8)
+    bar.minorticks_off()
     return fig
 
 # %% ../nbs/08_interpret.ipynb #bad52f6b
@@ -326,11 +337,11 @@ def curve(self:MultiLabelInterpretation,
     kind:str='pr'  # 'pr' (precision and recall) or 'roc'
 )->pd.DataFrame: # threshold, precision, recall; or threshold, fpr, tpr
     "Precision and recall, or the two rates of the ROC, for every threshold; an `AdsError` if all or none of the images have the label"
-    j = _label_ids(self, [label], 1)[0]
+    j,roc = _label_ids(self, [label], 1)[0],choose(kind, _curve_axes, 'kind of curve')=='roc'
     t,p = self.targs[:,j],self.preds[:,j]
     pos = int(t.sum())
-    if pos==0 or (pos==len(t) and choose(kind, _curve_axes, 'kind of curve')=='roc'): raise AdsError(f'{label}: {pos} of {len(t)} images have it, so there is no curve to draw')
-    if choose(kind, _curve_axes, 'kind of curve')=='pr':
+    if pos==0 or (roc and pos==len(t)): raise AdsError(f'{label}: {pos} of {len(t)} images have it, so there is no curve to draw')
+    if not roc:
         precision,recall,th = skm.precision_recall_curve(t, p)
         return pd.DataFrame(dict(threshold=[*th, np.inf], precision=precision, recall=recall))
     fpr,tpr,th = skm.roc_curve(t, p, drop_intermediate=False)
@@ -342,15 +353,17 @@ _curve_axes = dict(pr=('recall', 'precision'), roc=('fpr', 'tpr'))
 def _curve_panel(self, ax, j, kind):
     "The curve of one label, its threshold, and chance as a dotted line"
     t,p = self.targs[:,j],self.preds[:,j]
-    n,area = int(t.sum()),{'pr': label_ap, 'roc': roc_auc}[kind](p[:,None], t[:,None])[0]
-    ax.set_title(f'{short_name(self.vocab[j], 15)} ({n:,})', fontsize=8.5)
+    n,pr = int(t.sum()),kind=='pr'
+    area = (label_ap if pr else roc_auc)(p[:,None], t[:,None])[0]
+    ax.set_title(f'{short_name(self.vocab[j], 14)} ({n:,})', fontsize=8)
     if not np.isfinite(area): return ax.text(.5, .5, 'no curve: all or\nno ads have it', ha='center', va='center', fontsize=7.5, style='italic')
-    ax.plot(*((0,1), (n/len(t),)*2) if kind=='pr' else ((0,1), (0,1)), color='#888888', lw=1, ls=':')
+    ax.plot((0,1), (n/len(t),)*2 if pr else (0,1), color='#888888', lw=1, ls=':')
     ax.plot(*(self.curve(self.vocab[j], kind)[c] for c in _curve_axes[kind]), color=palette[0], lw=1.4)
     yes = p>=self.thresholds[j]
     tp,fp = int((yes & (t==1)).sum()),int((yes & (t==0)).sum())
-    if kind=='roc' or tp+fp: ax.plot(*((tp/n, tp/(tp+fp)) if kind=='pr' else (fp/(len(t)-n), tp/n)), 'o', color=palette[1], mec='white', ms=6, clip_on=False, zorder=5)
-    ax.text(*((.06, .12) if kind=='pr' else (.94, .08)), f'{"AP" if kind=="pr" else "AUC"} {area:.2f}', ha='left' if kind=='pr' else 'right', va='bottom', fontsize=7.5,
+    at = (tp/n, tp/max(tp+fp, 1)) if pr else (fp/(len(t)-n), tp/n)
+    if tp+fp or not pr: ax.plot(*at, 'o', color=palette[1], mec='white', ms=6, clip_on=False, zorder=5)
+    ax.text(*((.06, .12) if pr else (.94, .08)), f'{"AP" if pr else "AUC"} {area:.2f}', ha='left' if pr else 'right', va='bottom', fontsize=7.5,
         transform=ax.transAxes, bbox=dict(fc='white', ec='none', alpha=.85, pad=.8))
 
 # %% ../nbs/08_interpret.ipynb #e886e722
@@ -411,8 +424,9 @@ def decisions(self:MultiLabelInterpretation,
     "What was right and wrong about one image"
     i = _row(self, image)
     kinds,ids = zip(*_chips(self, i)) if _chips(self, i) else ((),())
-    ids = list(ids)
-    res = pd.DataFrame(dict(label=[self.vocab[j] for j in ids], kind=list(kinds), prob=self.preds[i,ids], threshold=self.thresholds[ids], loss=_cross_entropy(self.preds[i], self.targs[i])[ids]))
+    ids,loss = list(ids),_cross_entropy(self.preds[i], self.targs[i])
+    numbers = dict(prob=self.preds[i,ids], threshold=self.thresholds[ids], loss=loss[ids])
+    res = pd.DataFrame(dict(label=[self.vocab[j] for j in ids], kind=list(kinds), **numbers))
     return res if self.votes is None else res.assign(votes=self.votes.iloc[i][res.label].to_numpy(), people=self.annotators[i])
 
 @patch
@@ -477,8 +491,8 @@ def _draw_chips(self, ax, i, n):
     more = len(chips)>n
     for line,(kind,j) in enumerate(chips[:n-more]):
         sign,color = _kinds[kind]
-        ax.text(.02, line, f'{sign} {short_name(self.vocab[j], 16)}  {_against(self.preds[i,j], self.thresholds[j])}', va='center', fontsize=8, color='white',
-            bbox=dict(boxstyle='round,pad=.25', fc=color, ec='none'))
+        ax.text(.02, line, f'{sign} {short_name(self.vocab[j], 16)}  {_against(self.preds[i,j], self.thresholds[j])}', va='center', fontsize=8,
+            color='white', bbox=dict(boxstyle='round,pad=.25', fc=color, ec='none'))
     if more: ax.text(.02, n-1, f'and {len(chips)-n+1} more', va='center', fontsize=8, color='#333333')
     if not chips: ax.text(.02, 0, 'no label, and none predicted', va='center', fontsize=8, style='italic', color='#333333')
 
@@ -522,8 +536,9 @@ def plot_top_losses(self:MultiLabelInterpretation,
 )->Figure:
     "The ads the model is most wrong about, with their hits, misses and false alarms: probability against threshold"
     ids = _top(self, k, label, largest)
-    titles = None if label is None else [f'{label}: {"yes" if self.targs[i,self.vocab.index(label)] else "no"}, loss {_losses(self, label)[i]:.2f}' for i in ids]
-    return self.show_results(ids, titles, **kwargs)
+    if label is None: return self.show_results(ids, **kwargs)
+    has,loss = self.targs[:,self.vocab.index(label)],_losses(self, label)
+    return self.show_results(ids, [f'{label}: {"yes" if has[i] else "no"}, loss {loss[i]:.2f}' for i in ids], **kwargs)
 
 # %% ../nbs/08_interpret.ipynb #b8e997ca
 @patch
@@ -547,22 +562,27 @@ def plot_cooccurrence(self:MultiLabelInterpretation,
 )->Figure:
     "Which labels stand together in truth and in prediction, and the difference of the two, in percent of the images with the label of the row"
     ids = _label_ids(self, labels, n)
-    names,tables = [self.vocab[j] for j in ids], {k: 100*self.cooccurrence(k, share=True).to_numpy()[np.ix_(ids, ids)] for k in ('truth', 'predicted', 'difference')}
+    if len(ids)<2: raise AdsError('what stands together takes at least two labels')
+    names,percent = [short_name(self.vocab[j], 20) for j in ids],lambda k: 100*self.cooccurrence(k, share=True).to_numpy()[np.ix_(ids, ids)]
+    tables = {k: percent(k) for k in ('truth', 'predicted', 'difference')}
     for v in tables.values(): np.fill_diagonal(v, np.nan)
+    tables = {k: np.round(v)+0. for k,v in tables.items()} # no -0
     top = [max(1, np.nanmax(np.abs(v), initial=0)) for v in tables.values()]
-    fig = new_figure(4.2+.6*len(ids), 2+.2*len(ids))
+    fig = new_figure(max(7, 3+.36*len(ids)), max(3, 2+.2*len(ids)))
     axs = fig.subplots(1, 3, sharey=True)
     for ax,(k,v) in zip(axs, tables.items()):
         scale = dict(cmap='PuOr_r', vmin=-top[2], vmax=top[2]) if k=='difference' else dict(cmap='Blues', vmin=0, vmax=max(top[:2]))
         im = _matrix(ax, v, names, names, v, '{:.0f}' if len(ids)<=10 else None, **scale)
         ax.set_title({'truth': 'truth', 'predicted': 'prediction', 'difference': 'prediction less truth'}[k])
-        if k!='truth': fig.colorbar(im, ax=axs[:2] if k=='predicted' else ax, location='bottom', shrink=.6, label='% of the ads with the label of the row' if k=='predicted' else 'points')
+        if k=='predicted': fig.colorbar(im, ax=axs[:2], location='bottom', shrink=.6, label='% of the ads with the label of the row')
+    fig.colorbar(im, ax=axs[2], location='bottom', shrink=.6, label='points')
     return fig
 
 # %% ../nbs/08_interpret.ipynb #7a633503
 def _need_votes(self):
     "Votes and numbers of people, or an `AdsError`"
-    if self.votes is None: raise AdsError('there are no votes, so it is not known where people disagree; this needs a data set whose labels come from votes (pitt_ads, demo_ads), or votes= and annotators=')
+    if self.votes is None: raise AdsError('there are no votes, so it is not known where people disagree; '
+        'this needs a data set whose labels come from votes (pitt_ads, demo_ads), or votes= and annotators=')
     return self.votes.to_numpy(dtype=np.float64),self.annotators.astype(np.float64)
 
 # %% ../nbs/08_interpret.ipynb #6a531957
@@ -604,7 +624,8 @@ def by_agreement(self:MultiLabelInterpretation,
     at = (bins[:,None]==np.arange(len(edges)-1)).astype(np.float64)
     t,hits = self.targs.sum(1, dtype=int)[:,None],(self.targs & self.decoded).sum(1, dtype=int)[:,None]
     parts = dict(f1=(at*_image_f1(self)[:,None], at), loss=(at*self.losses.numpy()[:,None], at), recall=(at*hits, at*t))
-    return pd.DataFrame(dict(low=edges[:-1], high=edges[1:], images=at.sum(0).astype(int), labels=_over((at*t).sum(0), at.sum(0)), **_ratios(parts, n_boot, level, seed)))
+    sizes = dict(images=at.sum(0).astype(int), labels=_over((at*t).sum(0), at.sum(0)))
+    return pd.DataFrame(dict(low=edges[:-1], high=edges[1:], **sizes, **_ratios(parts, n_boot, level, seed)))
 
 # %% ../nbs/08_interpret.ipynb #19fd4dbc
 def _vote_bins(self, by, n_bins):
@@ -625,7 +646,7 @@ def by_votes(self:MultiLabelInterpretation,
     n_boot:int=1000, # Bootstrap draws of images
     level:float=.95, # Coverage of the intervals
     seed:int=42
-)->pd.DataFrame: # A row a bin: low, high (both included for votes, low excluded for shares), decisions, positives; predicted and recall, each with _low and _high
+)->pd.DataFrame: # A row a bin: low, high (a share lies above low), decisions, positives; predicted and recall, each with _low and _high
     "How often a label is predicted, by how many people named it"
     _need_votes(self)
     low,high,at = _vote_bins(self, by, n_bins)
@@ -647,10 +668,11 @@ def errors_and_agreement(self:MultiLabelInterpretation,
     seen = np.isfinite(a)
     for kind,on in {'missed': (t&(1-y)).any(1), 'false alarm': ((1-t)&y).any(1)}.items():
         w = np.stack([on&seen, ~on&seen], axis=1).astype(np.float64)
-        s = _drawn_sums(np.c_[w, w*np.nan_to_num(a)[:,None]], _count(n_boot, 'n_boot'), seed)
-        mean,d = _over((w*np.nan_to_num(a)[:,None]).sum(0), w.sum(0)), _over(s[:,2:], s[:,:2])
-        low,high = _interval((d[:,0]-d[:,1])[:,None], level)[:,0]
-        rows[kind] = dict(images=int(w[:,0].sum()), images_without=int(w[:,1].sum()), agreement=mean[0], agreement_without=mean[1], diff=mean[0]-mean[1], low=low, high=high)
+        total = w*np.nan_to_num(a)[:,None]
+        s = _drawn_sums(np.c_[w, total], _count(n_boot, 'n_boot'), seed)
+        n,mean,drawn = w.sum(0), _over(total.sum(0), w.sum(0)), _over(s[:,2:], s[:,:2])
+        low,high = _interval((drawn[:,0]-drawn[:,1])[:,None], level)[:,0]
+        rows[kind] = dict(images=n[0], images_without=n[1], agreement=mean[0], agreement_without=mean[1], diff=mean[0]-mean[1], low=low, high=high)
     return pd.DataFrame(rows).T.astype(dict(images=int, images_without=int))
 
 # %% ../nbs/08_interpret.ipynb #f271ba45
@@ -676,7 +698,7 @@ def plot_by_agreement(self:MultiLabelInterpretation,
     left,right = fig.subplots(1, 2)
     _band(left, np.arange(len(a)), a, 'f1', 0)
     left.set_xticks(range(len(a)), [f'{r.low:.2f} to {r.high:.2f}\n{r.images:,} ads' for r in a.itertuples()])
-    left.set(xlabel='agreement of the people of an ad', ylabel='F1 of an ad, mean', ylim=(0, min(1, 1.15*np.nanmax(a.f1_high))+.001), xlim=(-.5, len(a)-.5))
+    left.set(xlabel='agreement of the people of an ad', ylabel='F1 of an ad, mean', ylim=(0, 1.02), xlim=(-.5, len(a)-.5))
     _band(right, np.arange(len(v)), v, 'predicted', 1)
     right.set_xticks(range(len(v)), [f'{r.low:g}\n{r.decisions:,}' for r in v.itertuples()])
     right.set(xlabel='people who named the label (below: decisions)', ylabel='share in which it is predicted', ylim=(0, 1.02))

@@ -26,7 +26,8 @@ def made_up(seed=0):
 def interp():
     p,t,votes,people = made_up()
     files = [f'{i%11}/{i}.jpg' for i in range(n)]
-    return MultiLabelInterpretation(p, t, vocab, tune_thresholds(p, t), files, votes=pd.DataFrame(votes, files, vocab), annotators=pd.Series(people, files))
+    votes,people = pd.DataFrame(votes, files, vocab),pd.Series(people, files)
+    return MultiLabelInterpretation(p, t, vocab, tune_thresholds(p, t), files, votes=votes, annotators=people)
 
 @pytest.fixture(scope='module')
 def p(interp): return interp.preds.astype(np.float64)
@@ -56,19 +57,18 @@ def test_report(interp, p, t, y):
     for k,row in interp.averages().iterrows(): close(row, [theirs[f'{k} avg'][c] for c in ('precision', 'recall', 'f1-score')])
 
 def test_missed_as(interp, t, y):
-    missed,misses = t*(1-y),(t*(1-y)).sum(0)
-    assert misses.all()
-    count = np.stack([weighted(t, y, missed[:,j])[:,0,1] for j in range(L)])
-    alarms = skm.multilabel_confusion_matrix(t, y)[:,0,1]/n
-    close(interp.missed_as(), count)
-    close(interp.missed_as('rate'), count/misses[:,None])
-    close(interp.missed_as('expected'), np.tile(alarms, (L,1)))
-    close(interp.missed_as('lift'), count/misses[:,None]/alarms)
-    top,excess = interp.predicted_instead(L*L),count - misses[:,None]*alarms
-    assert len(top) == (count>0).sum() and top.excess.is_monotonic_decreasing
-    for r in top.itertuples():
-        i,j = vocab.index(r.missed),vocab.index(r.predicted)
-        close([r.count, r.misses, r.rate, r.excess], [count[i,j], misses[i], count[i,j]/misses[i], excess[i,j]])
+    missed = t*(1-y)
+    assert missed.any(0).all()
+    fp,tn = (np.stack([weighted(t, y, missed[:,j])[:,0,k] for j in range(L)]) for k in (1,0))
+    alarms = 1-np.array([skm.recall_score(t[:,j], y[:,j], pos_label=0) for j in range(L)])
+    with np.errstate(invalid='ignore'): rate = fp/(fp+tn)
+    theirs = dict(count=fp, cases=fp+tn, rate=rate, expected=np.tile(alarms, (L,1)), lift=rate/alarms, excess=fp-(fp+tn)*alarms)
+    for k,v in theirs.items(): close(interp.missed_as(k), v)
+    top = interp.predicted_instead(L*L)
+    assert len(top) == (fp>0).sum() and top.excess.is_monotonic_decreasing
+    for r in top.to_dict('records'):
+        i,j = vocab.index(r['missed']),vocab.index(r['predicted'])
+        close([r[k] for k in theirs], [v[i,j] for v in theirs.values()])
 
 def test_cooccurrence(interp, t, y):
     both = {k: np.stack([weighted(a, a, a[:,j])[:,1,1] for j in range(L)]) for k,a in dict(truth=t, predicted=y).items()}
@@ -120,7 +120,8 @@ def test_agreement(interp, p, t, y):
         assert at.sum() == r.decisions
         close(r.predicted, y[at].mean())
     e = interp.errors_and_agreement(n_boot=50)
-    for kind,on in {'missed': (t>y).any(1), 'false alarm': (y>t).any(1)}.items(): close(e.loc[kind, 'diff'], np.nanmean(agree[on])-np.nanmean(agree[~on]))
+    for kind,on in {'missed': (t>y).any(1), 'false alarm': (y>t).any(1)}.items():
+        close(e.loc[kind, 'diff'], np.nanmean(agree[on])-np.nanmean(agree[~on]))
 
 def test_intervals_cover(interp):
     "The bootstrap interval of a difference that is known to be none holds zero in most of the cases"
@@ -128,7 +129,8 @@ def test_intervals_cover(interp):
     files,held = list(map(str, range(n))),[]
     for seed in range(20):
         order = np.random.default_rng(seed).permutation(n) # votes of other images
-        other = MultiLabelInterpretation(p, t, vocab, .5, files, votes=pd.DataFrame(votes[order], files, vocab), annotators=pd.Series(people[order], files))
+        mixed = dict(votes=pd.DataFrame(votes[order], files, vocab), annotators=pd.Series(people[order], files))
+        other = MultiLabelInterpretation(p, t, vocab, .5, files, **mixed)
         e = other.errors_and_agreement(n_boot=200).loc['missed']
         held.append(e.low<=0<=e.high)
     assert sum(held) >= 16
