@@ -350,8 +350,8 @@ def plot_seen(
     heads = [f'{p}\n{l}' for p,l in zip(places, names)] if places else names
     left = f"{n-most} more: {', '.join(seen['labels'][most:])}" if n>most else ''
     lines = '\n'.join(filter(None, [title, seen['note'], left]))
-    labels,cams,probs,thresholds = (seen[k][:most] for k in ('labels', 'cams', 'probs', 'thresholds'))
-    return plot_cams(seen['image'], cams, labels, heads, probs, thresholds, lines, tags and tags[:most])
+    labels,cams,probs,thresholds,yes = (seen[k][:most] for k in ('labels', 'cams', 'probs', 'thresholds', 'predicted'))
+    return plot_cams(seen['image'], cams, labels, heads, probs, thresholds, lines, tags and tags[:most], yes)
 
 # %% ../nbs/09_gradcam.ipynb #2999a4e1
 def show_gradcam(
