@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['outcomes', 'shows', 'jpeg_bytes', 'label_table', 'bar_html', 'cam_overlay', 'keep_upload', 'AdPredictor', 'ad_facts',
-           'find_ads', 'ad_caption', 'LabelExplorer', 'random_ads', 'filter_code', 'before_after', 'changes',
+           'find_ads', 'ad_caption', 'LabelExplorer', 'random_ads', 'filter_code', 'before_after', 'differences',
            'FilterLab']
 
 # %% ../nbs/11_widgets.ipynb #dad3df4e
@@ -82,6 +82,8 @@ def label_table(
     return t.sort_values(['predicted', 'prob'], ascending=False, kind='stable')
 
 # %% ../nbs/11_widgets.ipynb #a200515c
+def _short(p): return f'{p:.2f}' if p>=.005 else f'{p:.1g}'
+
 def bar_html(
     prob:float,    # 0 to 1
     thresh:float,  # 0 to 1
@@ -91,8 +93,8 @@ def bar_html(
     sign,color = '≥' if prob>=thresh else '<', '#0072B2' if predicted else '#999999'
     bar = (f'<div style="position:relative;flex:0 0 150px;height:12px;background:#eeeeee"><div style="width:{100*prob:.1f}%;height:12px;background:{color}"></div>'
            f'<div style="position:absolute;left:{100*min(thresh, .99):.1f}%;top:-3px;width:2px;height:18px;background:#D55E00"></div></div>')
-    said = f'<span style="font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}">{prob:.2f} {sign} {thresh:.2f}{" predicted" if predicted else ""}</span>'
-    return f'<div style="display:flex;align-items:center;gap:10px;height:26px;line-height:26px">{bar}{said}</div>'
+    said = f'<span style="font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}">{_short(prob)} {sign} {_short(thresh)}{" predicted" if predicted else ""}</span>'
+    return f'<div class="ads-bar" style="display:flex;align-items:center;gap:10px;height:26px;line-height:26px">{bar}{said}</div>'
 
 # %% ../nbs/11_widgets.ipynb #13a50426
 def cam_overlay(
@@ -126,6 +128,11 @@ def keep_upload(
     return name, Path(f.name)
 
 # %% ../nbs/11_widgets.ipynb #8e378cc3
+def _titled(title, data):
+    "A picture with a line above it"
+    box = W.VBox([W.HTML(f'<span>{html.escape(title)}</span>'), W.Image(value=data, format='jpeg')])
+    return box.add_class('ads-map')
+
 class AdPredictor(_Shown):
     "Upload or pick an ad: its labels with probabilities against thresholds; click a label to see its map at each layer"
     def __init__(self,
@@ -150,7 +157,9 @@ class AdPredictor(_Shown):
         self.ad = W.Image(format='jpeg', layout=W.Layout(max_width='300px', object_fit='contain', display='none'))
         self.buttons = {l: W.Button(description=l, tooltip=f'Where is the evidence for {l}?', layout=W.Layout(width='150px', flex='0 0 auto')) for l in vocab}
         self.bars = {l: W.HTML() for l in vocab}
-        for l,b in self.buttons.items(): b.on_click(self._when(self.show_map, l))
+        for l,b in self.buttons.items():
+            b.add_class('ads-label')
+            b.on_click(self._when(self.show_map, l))
         self.rows,self.maps = W.VBox(layout=W.Layout(max_height='420px', overflow='auto', width='470px')),W.HBox(layout=W.Layout(flex_flow='row wrap'))
         left,right = W.VBox([self.title, self.ad]),W.VBox([self.about, self.rows])
         self.widget = W.VBox([W.HBox([self.pick, self.upload]), self.says, W.HBox([left, right], layout=W.Layout(flex_flow='row wrap')), self.maps])
@@ -187,13 +196,14 @@ class AdPredictor(_Shown):
         if key not in self.kept: self.kept[key] = self._maps(label)
         if self.label: self.buttons[self.label].button_style = ''
         self.label,self.buttons[label].button_style = label,'info'
-        self.maps.children = [W.VBox([W.HTML(f'<span>{html.escape(t)}</span>'), W.Image(value=b, format='jpeg')]) for t,b in self.kept[key]]
+        self.maps.children = [_titled(t, b) for t,b in self.kept[key]]
 
     def _maps(self, label):
         "(caption, picture) of each layer"
         seen = gradcam(self.learn, self.path, [label], self.layers)
-        said = lambda n,c: f'{label}, {n}' + (': no evidence' if np.isnan(c).any() else '')
-        return [(said(n, c), jpeg_bytes(cam_overlay(self.image, c))) for n,c in zip(seen['layers'], seen['cams'][0])]
+        where = ['first', 'middle', 'last'] if self.layers is None and len(seen['layers'])==3 else seen['layers']
+        said = lambda n,c: f'{label}, {n}' + (' layer' if n in ('first', 'middle', 'last') else '') + (': no evidence' if np.isnan(c).any() else '')
+        return [(said(n, c), jpeg_bytes(cam_overlay(self.image, c))) for n,c in zip(where, seen['cams'][0])]
 
 # %% ../nbs/11_widgets.ipynb #93ffcefa
 outcomes = {1: 'hit', 2: 'miss', 3: 'false alarm'}
@@ -260,7 +270,7 @@ _outcome_colors = {'hit': '#00634a', 'miss': '#8a5a00', 'false alarm': '#a33c00'
 def _label_line(label, votes, people, outcome, prob, bold):
     "One label of an ad as HTML"
     said = f' {votes}/{people}' if votes is not None else ''
-    end = f' <span style="color:{_outcome_colors[outcome]};white-space:nowrap">{outcome} {prob:.2f}</span>' if outcome else ''
+    end = f' <span style="color:{_outcome_colors[outcome]};white-space:nowrap">{outcome} {_short(prob)}</span>' if outcome else ''
     return f'<div style="font-weight:{600 if bold else 400}">{html.escape(str(label))}{said}{end}</div>'
 
 def ad_caption(
@@ -309,14 +319,14 @@ class LabelExplorer(_Shown):
 
     def _build(self):
         for w in self.controls: w.observe(self._when(self._search), 'value')
-        self.says,self.count,self.where = W.HTML(),W.HTML(),W.HTML()
+        self.says,self.count,self.where = W.HTML(),W.HTML().add_class('ads-count'),W.HTML()
         self.back,self.on = (W.Button(description=d, layout=W.Layout(width='90px')) for d in ('← back', 'next →'))
         self.back.on_click(self._when(self._turn, -1))
         self.on.on_click(self._when(self._turn, 1))
         wide = W.Layout(width=f'{self.size+16}px', margin='4px')
         self.pictures = [W.Image(format='jpeg', layout=W.Layout(width=f'{self.size}px', height=f'{self.size}px', object_fit='contain')) for _ in range(self.per_page)]
         self.captions = [W.HTML() for _ in self.pictures]
-        self.cards = [W.VBox([p, c], layout=wide) for p,c in zip(self.pictures, self.captions)]
+        self.cards = [W.VBox([p, c], layout=wide).add_class('ads-card') for p,c in zip(self.pictures, self.captions)]
         self.page = W.HBox(layout=W.Layout(flex_flow='row wrap', align_items='flex-start'))
         rows = [W.HBox(self.controls, layout=W.Layout(flex_flow='row wrap')), W.HBox([self.back, self.where, self.on, self.count])]
         self.widget = W.VBox([*rows, self.says, self.page])
@@ -388,7 +398,7 @@ def before_after(
     out = [f(Image.fromarray(bilateral(np.asarray(im), **spec))) for im in ims]
     return out, 1000*(time.perf_counter()-start)/max(1, len(out))
 
-def changes(
+def differences(
     before, # Pillow images
     after   # The same images, changed
 ): # (Pillow images, factor)
@@ -449,7 +459,7 @@ class FilterLab(_Shown):
 
     def _filter(self):
         after,ms = before_after(self.before, self.spec, self.transform.value)
-        diff,k = changes(self.before, after)
+        diff,k = differences(self.before, after)
         self._send(1, after)
         self._send(2, diff)
         self.took.value,self.gain.value = f'{ms:.1f} ms an image of {self.size} x {self.size}',f'difference, {k} times as strong'
