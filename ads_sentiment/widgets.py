@@ -8,12 +8,11 @@ __all__ = ['outcomes', 'shows', 'jpeg_bytes', 'label_table', 'bar_html', 'cam_ov
            'differences', 'FilterLab']
 
 # %% ../nbs/11_widgets.ipynb #dad3df4e
-from .core import AdsError, choose, default_device, mixed_precision
+from .core import AdsError, choose, mixed_precision
 from .datasets import AdsData
 from .figures import _cam_colors, _gain
-from .gradcam import _known, at_rest, gradcam
+from .gradcam import _about, _open, at_rest, gradcam
 from .metrics import decide
-from .predictor import ad_tensor
 from .preprocess import BilateralFilter, UnreadableImage, bilateral, gallery_transforms, read_image
 import html,io,tempfile,time
 from pathlib import Path
@@ -70,15 +69,16 @@ def _named_paths(
 
 # %% ../nbs/11_widgets.ipynb #50e7b62a
 def label_table(
-    learn, # From `ads_learner`, or a loaded `Predictor`
-    path   # Image file
+    learn, # As in `gradcam`: from `ads_learner`, a loaded `Predictor`, or any fastai `Learner` with a vision model
+    image  # Image file or Pillow image
 )->pd.DataFrame: # Index label; columns prob, threshold, predicted
     "Every label of an ad with its probability and threshold, the predicted ones first; raises `UnreadableImage`"
-    model,vocab,th,how,_ = _known(learn)
-    x = ad_tensor(path, how)[None].to(default_device())
-    with at_rest(model), torch.no_grad(), mixed_precision(): p = torch.sigmoid(model(x)).float().cpu().numpy()
-    least = learn.recipe.min_labels if hasattr(learn, 'recipe') else 0
-    t = pd.DataFrame(dict(prob=p[0], threshold=th, predicted=decide(p, th, least)[0]>0), index=pd.Index(vocab, name='label'))
+    about = _about(learn)
+    x = about.tensor(_open(image, about.how))[None].to(next(about.model.parameters()).device)
+    with at_rest(about.model), torch.no_grad(), mixed_precision(x.device): logits = about.model(x).float()
+    p = (logits.softmax(1) if about.single else logits.sigmoid()).cpu().numpy()
+    th = np.full(p.shape[1], p.max()) if about.single else about.thresholds # of labels that exclude each other the most probable is predicted
+    t = pd.DataFrame(dict(prob=p[0], threshold=th, predicted=decide(p, th, about.min_labels)[0]>0), index=pd.Index(about.vocab, name='label'))
     return t.sort_values(['predicted', 'prob'], ascending=False, kind='stable')
 
 # %% ../nbs/11_widgets.ipynb #a200515c
@@ -107,7 +107,9 @@ def cam_overlay(
     grey.thumbnail((size, size), Image.Resampling.BILINEAR)
     base = np.repeat((np.asarray(grey, np.float32)[...,None]+60)/315, 3, axis=2)
     fine = np.asarray(Image.fromarray(np.nan_to_num(cam).astype(np.float32)).resize(grey.size, Image.Resampling.BILINEAR))
-    rgba = _cam_colors()(fine)
+    rgba,strong = _cam_colors()(fine),np.pad(fine>=.5, 1, mode='edge')
+    edge = strong[1:-1,1:-1] & ~(strong[:-2,1:-1] & strong[2:,1:-1] & strong[1:-1,:-2] & strong[1:-1,2:])
+    rgba[edge] = 1 # a white line around what is at least half of the maximum
     return Image.fromarray((255*(base*(1-rgba[...,3:]) + rgba[...,:3]*rgba[...,3:])).round().astype(np.uint8))
 
 # %% ../nbs/11_widgets.ipynb #51c81c1f
@@ -142,22 +144,24 @@ def _titled(title, data):
 class AdPredictor(_Shown):
     "Upload or pick an ad: its labels with probabilities against thresholds; click a label to see its map at each layer"
     def __init__(self,
-        learn,           # From `ads_learner`, or a loaded `Predictor`
+        learn,           # As in `gradcam`
         ads=(),          # Ads to pick from: `AdsData` or image files
         layers=None,     # As in `gradcam`; default: first, middle and last convolution
         limit_mb:float=8,# Largest upload, MB
-        size:int=300     # Longest side of the ad, pixels
+        size:int=300,    # Longest side of the ad, pixels
+        most:int=500     # Ads in the list; it says so when there are more
     ):
-        self.learn,self.layers,self.limit_mb,self.size = learn,layers,limit_mb,size
+        self.learn,self.layers,self.limit_mb,self.size,self.most = learn,layers,limit_mb,size,most
         self.named,self.folder,self.kept = _named_paths(ads), tempfile.TemporaryDirectory(), {}
         self.path = self.table = self.label = None
-        self._build(_known(learn)[1])
+        self._build(_about(learn).vocab)
         self.pick.observe(self._when(self._picked), 'value')
         self.upload.observe(self._when(self._uploaded), 'value')
         if self.named: self.pick.value = next(iter(self.named))
+        if len(self.named) > most: self.says.value = _note(f'The first {most:,} of {len(self.named):,} ads are listed.', bad=False)
 
     def _build(self, vocab):
-        self.pick = W.Dropdown(options=[('pick an ad …', None), *((n, n) for n in self.named)], value=None, layout=W.Layout(width='260px'))
+        self.pick = W.Dropdown(options=[('pick an ad …', None), *((n, n) for n in list(self.named)[:self.most])], value=None, layout=W.Layout(width='260px'))
         self.upload = W.FileUpload(accept='image/*', description=f'Upload (up to {self.limit_mb:g} MB)', layout=W.Layout(width='200px'))
         self.says,self.title,self.about,self.scale = W.HTML(),W.HTML(),W.HTML('Pick or upload an ad.'),W.HTML()
         self.ad = W.Image(format='jpeg', layout=W.Layout(max_width='300px', object_fit='contain', display='none'))
@@ -174,14 +178,13 @@ class AdPredictor(_Shown):
     def open(self, name, path):
         "Show the ad at `path` under `name`"
         self.table,self.path,self.label = label_table(self.learn, path),Path(path),None
-        self.image = read_image(path)
+        self.image = _open(path, _about(self.learn).how)
         self.ad.value,self.ad.layout.display = jpeg_bytes(self.image, self.size),None
-        self.title.value = f'<b>{html.escape(name)}</b>'
         n = int(self.table.predicted.sum())
         self.about.value = f'{n or "No"} label{"s" if n!=1 else ""} predicted. Click a label to see where its evidence lies.'
         for l,r in self.table.iterrows(): self._row(l, r)
         self.rows.children = [W.HBox([self.buttons[l], self.bars[l]], layout=W.Layout(min_height='28px')) for l in self.table.index]
-        self.maps.children,self.scale.value = (),''
+        self.maps.children,self.scale.value,self.title.value = (),'',f'<b>{html.escape(name)}</b>'
 
     def _row(self, l, r):
         self.bars[l].value,self.buttons[l].button_style = bar_html(r.prob, r.threshold, r.predicted),''
@@ -314,7 +317,7 @@ class LabelExplorer(_Shown):
         n,top = self.ads.targs.sum(), 1 if self.ads.votes is None else int(self.facts['votes'].max())
         names = [('any label', None), *((f'{l} ({n.iloc[j]:,})', j) for j,l in enumerate(self.ads.vocab))]
         kinds = [s for s in shows if (predicted or s not in shows[2:5]) and (self.ads.votes is not None or s!=shows[1])]
-        how = dict(style=dict(description_width='85px'), layout=W.Layout(width='320px'))
+        how = dict(style=dict(description_width='90px'), layout=W.Layout(width='330px'))
         self.label,self.show = W.Dropdown(options=names, description='label', **how),W.Dropdown(options=kinds, description='show', **how)
         self.part = W.Dropdown(options=[('all parts', None), *((p, p) for p in ('train', 'valid', 'test'))], description='split', **how)
         self.votes = W.IntRangeSlider(value=(0, top), min=0, max=top, description='votes', continuous_update=False, **how)
@@ -363,6 +366,7 @@ class LabelExplorer(_Shown):
         self.back.disabled,self.on.disabled = self.at==0,self.at==self.n_pages-1
 
     def _thumb(self, i):
+        if len(self.thumbs) > 1000: self.thumbs.clear()
         if i not in self.thumbs:
             try: self.thumbs[i] = jpeg_bytes(read_image(self.ads.paths.iloc[i], self.size), self.size)
             except UnreadableImage: self.thumbs[i] = jpeg_bytes(Image.new('RGB', (8,8), '#dddddd'))

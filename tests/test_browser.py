@@ -18,7 +18,7 @@ from ads_sentiment.datasets import demo_ads
 from ads_sentiment.learner import ads_learner
 from ads_sentiment.preprocess import prepare_images
 from ads_sentiment.widgets import *
-ads = demo_ads('ads', n=150, seed=1)
+ads = demo_ads('ads', n=400, seed=1)
 ready,_ = prepare_images(ads, 'ready', size=160)
 learn = ads_learner(ads_dataloaders(ready, size=160)).fit_head(folder='features')
 test = ads.targs.index[ads.split=='test']
@@ -111,7 +111,7 @@ def test_pick_an_ad_and_click_labels(page):
     select(box.locator('select'), name)
     assert changes(page, lambda: src(page, at), first)
     page.wait_for_function('t => document.querySelector(".ads-predictor b").innerText==t', arg=name)
-    bars = [t for t in box.locator('.ads-bar').all_inner_texts()]
+    bars = box.locator('.ads-bar').all_inner_texts()
     predicted = ['predicted' in t for t in bars]
     assert predicted==sorted(predicted, reverse=True) and len(bars)==box.locator('.ads-label').count()
     one,two = (box.locator('.ads-label').nth(i) for i in (0, 1))
@@ -138,7 +138,7 @@ def test_upload(page, tmp_path):
     shown = src(page, at)
     upload(page, tmp_path/'mine.png')
     shown = changes(page, lambda: src(page, at), shown)
-    assert 'mine.png' in page.locator(at).inner_text() and said()==[]
+    until(page, lambda: 'mine.png' in page.locator(at).inner_text() and said()==[])
     upload(page, tmp_path/'notes.jpg')
     changes(page, said, [])
     assert 'notes.jpg: not an image file that Pillow knows' in said()[0]
