@@ -17,6 +17,7 @@ from .preprocess import BilateralFilter, UnreadableImage, bilateral, gallery_tra
 import html,io,tempfile,time
 from pathlib import Path
 import ipywidgets as W, numpy as np, pandas as pd, torch
+from fastcore.basics import patch
 from IPython.display import display
 from PIL import Image, ImageOps
 
@@ -175,53 +176,57 @@ class AdPredictor(_Shown):
         self.widget = W.VBox([W.HBox([self.pick, self.upload]), self.says, W.HBox([left, right], layout=W.Layout(flex_flow='row wrap')), self.maps, self.scale])
         self.widget.add_class('ads-predictor')
 
-    def open(self, name, path):
-        "Show the ad at `path` under `name`"
-        self.table,self.path,self.label = label_table(self.learn, path),Path(path),None
-        self.image = _open(path, _about(self.learn).how)
-        self.ad.value,self.ad.layout.display = jpeg_bytes(self.image, self.size),None
-        n = int(self.table.predicted.sum())
-        self.about.value = f'{n or "No"} label{"s" if n!=1 else ""} predicted. Click a label to see where its evidence lies.'
-        for l,r in self.table.iterrows(): self._row(l, r)
-        self.rows.children = [W.HBox([self.buttons[l], self.bars[l]], layout=W.Layout(min_height='28px')) for l in self.table.index]
-        self.maps.children,self.scale.value,self.title.value = (),'',f'<b>{html.escape(name)}</b>'
+# %% ../nbs/11_widgets.ipynb #8972248c
+@patch
+def show_ad(self:AdPredictor, name, path):
+    "Show the ad at `path` under `name`"
+    self.table,self.path,self.label = label_table(self.learn, path),Path(path),None
+    self.image = _open(path, _about(self.learn).how)
+    self.ad.value,self.ad.layout.display = jpeg_bytes(self.image, self.size),None
+    n = int(self.table.predicted.sum())
+    self.about.value = f'{n or "No"} label{"s" if n!=1 else ""} predicted. Click a label to see where its evidence lies.'
+    for l,r in self.table.iterrows(): self.bars[l].value,self.buttons[l].button_style = bar_html(r.prob, r.threshold, r.predicted),''
+    self.rows.children = [W.HBox([self.buttons[l], self.bars[l]], layout=W.Layout(min_height='28px')) for l in self.table.index]
+    self.maps.children,self.scale.value,self.title.value = (),'',f'<b>{html.escape(name)}</b>'
 
-    def _row(self, l, r):
-        self.bars[l].value,self.buttons[l].button_style = bar_html(r.prob, r.threshold, r.predicted),''
+@patch
+def _picked(self:AdPredictor):
+    if self.pick.value: self.show_ad(self.pick.value, self.named[self.pick.value])
 
-    def _picked(self):
-        if self.pick.value: self.open(self.pick.value, self.named[self.pick.value])
+@patch
+def _uploaded(self:AdPredictor):
+    if not (value := self.upload.value): return
+    try: name,path = keep_upload(value, self.folder.name, self.limit_mb)
+    finally: self.upload.value = () # so that the same file can come again, and its bytes are not kept twice
+    self.pick.value = None
+    self.show_ad(name, path)
 
-    def _uploaded(self):
-        if not (value := self.upload.value): return
-        try: name,path = keep_upload(value, self.folder.name, self.limit_mb)
-        finally: self.upload.value = () # so that the same file can come again, and its bytes are not kept twice
-        self.pick.value = None
-        self.open(name, path)
+# %% ../nbs/11_widgets.ipynb #4c046e02
+@patch
+def show_map(self:AdPredictor, label):
+    "Show where the evidence for `label` lies, at each layer"
+    key = self.path,choose(label, self.buttons, 'label')
+    if key not in self.kept: self.kept[key] = self._maps(label)
+    if self.label: self.buttons[self.label].button_style = ''
+    self.label,self.buttons[label].button_style = label,'info'
+    self.maps.children,self.scale.value = [_titled(t, b) for t,b in self.kept[key]],cam_scale()
 
-    def show_map(self, label):
-        "Show where the evidence for `label` lies, at each layer"
-        key = self.path,choose(label, self.buttons, 'label')
-        if key not in self.kept: self.kept[key] = self._maps(label)
-        if self.label: self.buttons[self.label].button_style = ''
-        self.label,self.buttons[label].button_style = label,'info'
-        self.maps.children,self.scale.value = [_titled(t, b) for t,b in self.kept[key]],cam_scale()
-
-    def _maps(self, label):
-        "(caption, picture) of each layer"
-        seen = gradcam(self.learn, self.path, [label], self.layers)
-        where = ['first', 'middle', 'last'] if self.layers is None and len(seen['layers'])==3 else seen['layers']
-        said = lambda n,c: f'{label}, {n}' + (' layer' if n in ('first', 'middle', 'last') else '') + (': no evidence' if np.isnan(c).any() else '')
-        return [(said(n, c), jpeg_bytes(cam_overlay(self.image, c))) for n,c in zip(where, seen['cams'][0])]
+@patch
+def _maps(self:AdPredictor, label):
+    "(caption, picture) of each layer"
+    seen = gradcam(self.learn, self.path, [label], self.layers)
+    where = ['first', 'middle', 'last'] if self.layers is None and len(seen['layers'])==3 else seen['layers']
+    said = lambda n,c: f'{label}, {n}' + (' layer' if n in ('first', 'middle', 'last') else '') + (': no evidence' if np.isnan(c).any() else '')
+    return [(said(n, c), jpeg_bytes(cam_overlay(self.image, c))) for n,c in zip(where, seen['cams'][0])]
 
 # %% ../nbs/11_widgets.ipynb #93ffcefa
 outcomes = {1: 'hit', 2: 'miss', 3: 'false alarm'}
 
-def _probs_by_image(
+def _by_image(
     preds, # Probabilities: a table by image with a column a label, or like `predictions.csv` of a run
     ads    # `AdsData`
-)->pd.DataFrame: # Images x labels as in `ads`; NaN for an image without prediction
-    "Probabilities in the order of `ads`; raises an `AdsError` for a table of another data set"
+)->pd.DataFrame: # In the order of `ads`; NaN for an image without prediction
+    "Predictions by image; raises an `AdsError` for a table of another data set"
     if not isinstance(preds, pd.DataFrame):
         if np.shape(preds)!=ads.targs.shape: raise AdsError(f'preds have shape {np.shape(preds)}; expected a row for each of {len(ads):,} images and a column for each of {len(ads.vocab)} labels, or a table by image')
         preds = pd.DataFrame(np.asarray(preds), ads.targs.index, ads.vocab)
@@ -230,13 +235,13 @@ def _probs_by_image(
     if lacking: raise AdsError(f'preds have no column for {", ".join(lacking[:5])}; there is: {", ".join(map(str, list(preds)[:40]))}')
     if not preds.index.is_unique: raise AdsError('preds have several rows for an image; pass those of one backbone, such as df[df.backbone==\'resnet50\']')
     if not preds.index.isin(ads.targs.index).any(): raise AdsError(f'preds are of other images: {str(preds.index[0])!r} and so on; expected such as {str(ads.targs.index[0])!r}')
-    return preds.reindex(ads.targs.index)[ads.vocab].astype(float)
+    return preds.reindex(ads.targs.index)
 
 # %% ../nbs/11_widgets.ipynb #3ebedb73
 def ad_facts(
     ads,           # `AdsData`
-    preds=None,    # Probabilities by image, also of some images only; `predictions.csv` of a run will do
-    thresholds=.5, # One for all labels or one each
+    preds=None,    # Probabilities by image, also of some images only; of `predictions.csv` of a run what it holds as predicted counts
+    thresholds=.5, # One for all labels or one each, where that is not given
     min_labels:int=0 # As in `decide`
 )->dict: # Arrays images x labels: `has`, `votes` and `agreement` (`None` without votes), `outcome` (0 or a key of `outcomes`), `probs` (or `None`)
     "What is known of each ad and label, ready to be searched"
@@ -245,10 +250,11 @@ def ad_facts(
     share = votes/np.maximum(ads.annotators.to_numpy()[:,None], 1) if votes is not None and ads.annotators is not None else None
     probs,outcome = None,np.zeros(shape, np.int8)
     if preds is not None:
-        probs = _probs_by_image(preds, ads).to_numpy()
-        known = ~np.isnan(probs).any(axis=1)
-        yes = np.zeros(shape, bool)
-        yes[known] = decide(probs[known], thresholds, min_labels)>0
+        t = _by_image(preds, ads)
+        probs = t[ads.vocab].to_numpy(dtype=float)
+        known,yes = ~np.isnan(probs).any(axis=1),np.zeros(shape, bool)
+        if 'predicted' in t: yes = t.predicted.fillna('').str.get_dummies('|').reindex(columns=ads.vocab, fill_value=0).to_numpy()>0
+        else: yes[known] = decide(probs[known], thresholds, min_labels)>0
         outcome[known] = np.select([has & yes, has, yes], [1, 2, 3], 0)[known]
     return dict(has=has, votes=votes, agreement=share, outcome=outcome, probs=probs)
 
@@ -341,36 +347,44 @@ class LabelExplorer(_Shown):
         self.widget = W.VBox([*rows, self.says, self.page])
         self.widget.add_class('ads-explorer')
 
-    def _search(self):
-        split,agreed = self.ads.split.to_numpy(),np.array(self.agreement.value)/100
-        self.found = find_ads(self.facts, split, self.label.value, self.show.value, self.votes.value, agreed, self.part.value)
-        parts = pd.Series(split[self.found]).value_counts()
-        said = ', '.join(f'{p} {parts[p]:,}' for p in ('train', 'valid', 'test') if p in parts)
-        self.count.value = f'<b>{len(self.found):,} of {len(self.ads):,} ads match</b>' + (f' ({said})' if said else '')
-        self.at = 0
-        self._fill()
-        if not len(self.found): self.says.value = _note('Nothing matches. Widen the range of votes or agreement, or look at all parts.', bad=False)
+# %% ../nbs/11_widgets.ipynb #e5dd6595
+@patch
+def _search(self:LabelExplorer):
+    split,agreed = self.ads.split.to_numpy(),np.array(self.agreement.value)/100
+    self.found = find_ads(self.facts, split, self.label.value, self.show.value, self.votes.value, agreed, self.part.value)
+    parts = pd.Series(split[self.found]).value_counts()
+    said = ', '.join(f'{p} {parts[p]:,}' for p in ('train', 'valid', 'test') if p in parts)
+    self.count.value = f'<b>{len(self.found):,} of {len(self.ads):,} ads match</b>' + (f' ({said})' if said else '')
+    self.at = 0
+    self._fill()
+    if not len(self.found): self.says.value = _note('Nothing matches. Widen the range of votes or agreement, or look at all parts.', bad=False)
 
-    def _turn(self, by):
-        self.at = min(max(self.at + by, 0), self.n_pages-1)
-        self._fill()
+# %% ../nbs/11_widgets.ipynb #e19f7f7d
+@patch
+def _turn(self:LabelExplorer, by):
+    self.at = min(max(self.at + by, 0), self.n_pages-1)
+    self._fill()
 
-    @property
-    def n_pages(self): return max(1, -(-len(self.found)//self.per_page))
+@patch(as_prop=True)
+def n_pages(self:LabelExplorer): return max(1, -(-len(self.found)//self.per_page))
 
-    def _fill(self):
-        now = self.found[self.at*self.per_page:(self.at+1)*self.per_page]
-        for i,p,c in zip(now, self.pictures, self.captions): p.value,c.value = self._thumb(i),ad_caption(self.ads, self.facts, i, self.label.value)
-        self.page.children = self.cards[:len(now)]
-        self.where.value = f'page {self.at+1:,} of {self.n_pages:,}'
-        self.back.disabled,self.on.disabled = self.at==0,self.at==self.n_pages-1
+@patch
+def _fill(self:LabelExplorer):
+    now = self.found[self.at*self.per_page:(self.at+1)*self.per_page]
+    for i,p,c in zip(now, self.pictures, self.captions):
+        p.value,why = self._thumb(i)
+        c.value = why + ad_caption(self.ads, self.facts, i, self.label.value)
+    self.page.children = self.cards[:len(now)]
+    self.where.value = f'page {self.at+1:,} of {self.n_pages:,}'
+    self.back.disabled,self.on.disabled = self.at==0,self.at==self.n_pages-1
 
-    def _thumb(self, i):
-        if len(self.thumbs) > 1000: self.thumbs.clear()
-        if i not in self.thumbs:
-            try: self.thumbs[i] = jpeg_bytes(read_image(self.ads.paths.iloc[i], self.size), self.size)
-            except UnreadableImage: self.thumbs[i] = jpeg_bytes(Image.new('RGB', (8,8), '#dddddd'))
-        return self.thumbs[i]
+@patch
+def _thumb(self:LabelExplorer, i):
+    if len(self.thumbs) > 1000: self.thumbs.clear()
+    if i not in self.thumbs:
+        try: self.thumbs[i] = jpeg_bytes(read_image(self.ads.paths.iloc[i], self.size), self.size),''
+        except UnreadableImage as e: self.thumbs[i] = jpeg_bytes(Image.new('RGB', (8,8), '#dddddd')),_note(e)
+    return self.thumbs[i]
 
 # %% ../nbs/11_widgets.ipynb #63c3bd53
 def random_ads(
@@ -448,29 +462,34 @@ class FilterLab(_Shown):
         self.widget = W.VBox([knobs, self.code, self.says, *grid])
         self.widget.add_class('ads-filter-lab')
 
-    @property
-    def spec(self)->dict: return dict(d=self.d.value, sigma_color=self.sigma_color.value, sigma_space=self.sigma_space.value, times=self.times.value)
+# %% ../nbs/11_widgets.ipynb #bc790385
+@patch(as_prop=True)
+def spec(self:FilterLab)->dict: return dict(d=self.d.value, sigma_color=self.sigma_color.value, sigma_space=self.sigma_space.value, times=self.times.value)
 
-    def _draw(self):
-        ims,bad = random_ads(self.paths, self.n, self.seed, self.size)
-        self.before,names = list(ims.values()),', '.join(map(html.escape, ims))
-        self.names.value = f'before: {names}'
-        for box,row in zip(self.boxes, self.rows): box.children = row[:len(ims)]
-        self._send(0, self.before)
-        self._filter()
-        if bad: self.says.value = _note('left out: ' + '; '.join(f'{k}: {v}' for k,v in bad.items()))
+@patch
+def _draw(self:FilterLab):
+    ims,bad = random_ads(self.paths, self.n, self.seed, self.size)
+    self.before,names = list(ims.values()),', '.join(map(html.escape, ims))
+    self.names.value = f'before: {names}'
+    for box,row in zip(self.boxes, self.rows): box.children = row[:len(ims)]
+    self._send(0, self.before)
+    self._filter()
+    if bad: self.says.value = _note('left out: ' + '; '.join(f'{k}: {v}' for k,v in bad.items()))
 
-    def _send(self, row, ims):
-        for w,im in zip(self.rows[row], ims): w.value = jpeg_bytes(im, self.size)
+@patch
+def _send(self:FilterLab, row, ims):
+    for w,im in zip(self.rows[row], ims): w.value = jpeg_bytes(im, self.size)
 
-    def _others(self):
-        self.seed += 1
-        self._draw()
+@patch
+def _others(self:FilterLab):
+    self.seed += 1
+    self._draw()
 
-    def _filter(self):
-        after,ms = before_after(self.before, self.spec, self.transform.value)
-        diff,k = differences(self.before, after)
-        self._send(1, after)
-        self._send(2, diff)
-        self.took.value,self.gain.value = f'{ms:.1f} ms an image of {self.size} x {self.size}',f'difference, {k} times as strong'
-        self.code.value = f'<pre style="user-select:all;background:#f2f2f2;padding:4px 8px;margin:0;line-height:1.4">{html.escape(filter_code(self.spec, self.transform.value))}</pre>'
+@patch
+def _filter(self:FilterLab):
+    after,ms = before_after(self.before, self.spec, self.transform.value)
+    diff,k = differences(self.before, after)
+    self._send(1, after)
+    self._send(2, diff)
+    self.took.value,self.gain.value = f'{ms:.1f} ms an image of {self.size} x {self.size}',f'difference, {k} times as strong'
+    self.code.value = f'<pre style="user-select:all;background:#f2f2f2;padding:4px 8px;margin:0;line-height:1.4">{html.escape(filter_code(self.spec, self.transform.value))}</pre>'
