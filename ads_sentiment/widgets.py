@@ -33,6 +33,8 @@ def jpeg_bytes(
     return f.getvalue()
 
 # %% ../nbs/11_widgets.ipynb #646a356c
+def _styled(text, css, tag='div', more=''): return f'<{tag} style="{css}" {more}>{text}</{tag}>'
+
 def _note(
     text,         # What to say
     bad:bool=True # An error, or just news
@@ -40,7 +42,7 @@ def _note(
     "A line of HTML that says `text` as it is, or nothing"
     if not str(text): return ''
     color,back = ('#8a2b00', '#fff1ea') if bad else ('#333333', '#f2f2f2')
-    return f'<div role="status" style="color:{color};background:{back};padding:2px 8px;line-height:1.5;white-space:normal">{html.escape(str(text))}</div>'
+    return _styled(html.escape(str(text)), f'color:{color};background:{back};padding:2px 8px;line-height:1.5;white-space:normal', more='role="status"')
 
 # %% ../nbs/11_widgets.ipynb #0ce0b95d
 class _Shown:
@@ -53,6 +55,11 @@ class _Shown:
             except AdsError as e: self.says.value = _note(e)
             except Exception as e: self.says.value = _note(f'this did not work ({type(e).__name__}: {str(e)[:200]})')
         return _inner
+
+def _row(children=(), **kwargs): return W.HBox(children, layout=W.Layout(flex_flow='row wrap', **kwargs))
+
+def _picture(side): # A place of one size for pictures of any shape
+    return W.Image(format='jpeg', layout=W.Layout(width=f'{side}px', height=f'{side}px', margin='2px', object_fit='contain'))
 
 def _named_paths(
     ads, # `AdsData`, image files, or a dict name -> image file
@@ -92,10 +99,12 @@ def bar_html(
 )->str:
     "A probability as a bar, its threshold as a line, both as numbers"
     sign,color = '≥' if prob>=thresh else '<', '#0072B2' if predicted else '#999999'
-    bar = (f'<div style="position:relative;flex:0 0 150px;height:12px;background:#eeeeee"><div style="width:{100*prob:.1f}%;height:12px;background:{color}"></div>'
-           f'<div style="position:absolute;left:{100*min(thresh, .99):.1f}%;top:-3px;width:2px;height:18px;background:#D55E00"></div></div>')
-    said = f'<span style="white-space:nowrap;font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}">{_short(prob)} {sign} {_short(thresh)}{" predicted" if predicted else ""}</span>'
-    return f'<div class="ads-bar" style="display:flex;align-items:center;gap:10px;height:24px;line-height:24px">{bar}{said}</div>'
+    filled = _styled('', f'width:{100*prob:.1f}%;height:12px;background:{color}')
+    line = _styled('', f'position:absolute;left:{100*min(thresh, .99):.1f}%;top:-3px;width:2px;height:18px;background:#D55E00')
+    said = f'{_short(prob)} {sign} {_short(thresh)}' + (' predicted' if predicted else '')
+    return _styled(_styled(filled + line, 'position:relative;flex:0 0 150px;height:12px;background:#eeeeee') +
+        _styled(said, f'white-space:nowrap;font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}', 'span'),
+        'display:flex;align-items:center;gap:10px;height:24px;line-height:24px', more='class="ads-bar"')
 
 # %% ../nbs/11_widgets.ipynb #13a50426
 def cam_overlay(
@@ -122,7 +131,8 @@ def keep_upload(
     "Write an uploaded image to `folder`; raises an `AdsError` that says what is wrong with it"
     up = value[-1]
     name,data = str(up['name']),bytes(up['content'])
-    if len(data) > limit_mb*1e6: raise AdsError(f'{name} has {len(data)/1e6:.1f} MB; expected an image of at most {limit_mb:g} MB. Make it smaller, or open it by its path')
+    if len(data) > limit_mb*1e6:
+        raise AdsError(f'{name} has {len(data)/1e6:.1f} MB; expected an image of at most {limit_mb:g} MB. Make it smaller, or open it by its path')
     with tempfile.NamedTemporaryFile(dir=folder, prefix='upload-', delete=False) as f: f.write(data)
     try: read_image(f.name)
     except UnreadableImage as e:
@@ -134,8 +144,8 @@ def keep_upload(
 def cam_scale()->str:
     "What the colours of a map mean, as HTML"
     stops = ','.join(f'rgba({r},{g},{b},{a/255:.2f})' for r,g,b,a in _cam_colors()(np.linspace(0, 1, 9), bytes=True).tolist())
-    return (f'<div style="display:flex;align-items:center;gap:6px">evidence: none<div style="width:120px;height:12px;border:1px solid #bbbbbb;background:linear-gradient(90deg,{stops})"></div>'
-            "most (each map has its own scale)</div>")
+    bar = _styled('', f'width:120px;height:12px;border:1px solid #bbbbbb;background:linear-gradient(90deg,{stops})')
+    return _styled(f'evidence: none{bar}most (each map has its own scale)', 'display:flex;align-items:center;gap:6px')
 
 def _titled(title, data):
     "A picture with a line above it"
@@ -162,18 +172,20 @@ class AdPredictor(_Shown):
         if len(self.named) > most: self.says.value = _note(f'The first {most:,} of {len(self.named):,} ads are listed.', bad=False)
 
     def _build(self, vocab):
-        self.pick = W.Dropdown(options=[('pick an ad …', None), *((n, n) for n in list(self.named)[:self.most])], value=None, layout=W.Layout(width='260px'))
+        names = [('pick an ad …', None), *((n, n) for n in list(self.named)[:self.most])]
+        self.pick = W.Dropdown(options=names, value=None, layout=W.Layout(width='260px'))
         self.upload = W.FileUpload(accept='image/*', description=f'Upload (up to {self.limit_mb:g} MB)', layout=W.Layout(width='200px'))
         self.says,self.title,self.about,self.scale = W.HTML(),W.HTML(),W.HTML('Pick or upload an ad.'),W.HTML()
         self.ad = W.Image(format='jpeg', layout=W.Layout(max_width='300px', object_fit='contain', display='none'))
-        self.buttons = {l: W.Button(description=l, tooltip=f'Where is the evidence for {l}?', layout=W.Layout(width='150px', height='24px', flex='0 0 auto')) for l in vocab}
+        small = dict(width='150px', height='24px', flex='0 0 auto')
+        self.buttons = {l: W.Button(description=l, tooltip=f'Where is the evidence for {l}?', layout=W.Layout(**small)) for l in vocab}
         self.bars = {l: W.HTML() for l in vocab}
         for l,b in self.buttons.items():
             b.add_class('ads-label')
             b.on_click(self._when(self.show_map, l))
-        self.rows,self.maps = W.VBox(layout=W.Layout(max_height='580px', overflow='auto', width='520px')),W.HBox(layout=W.Layout(flex_flow='row wrap'))
-        left,right = W.VBox([self.title, self.ad]),W.VBox([self.about, self.rows])
-        self.widget = W.VBox([W.HBox([self.pick, self.upload]), self.says, W.HBox([left, right], layout=W.Layout(flex_flow='row wrap')), self.maps, self.scale])
+        self.rows,self.maps = W.VBox(layout=W.Layout(max_height='580px', overflow='auto', width='520px')),_row()
+        both = _row([W.VBox([self.title, self.ad]), W.VBox([self.about, self.rows])])
+        self.widget = W.VBox([W.HBox([self.pick, self.upload]), self.says, both, self.maps, self.scale])
         self.widget.add_class('ads-predictor')
 
 # %% ../nbs/11_widgets.ipynb #8972248c
@@ -228,13 +240,15 @@ def _by_image(
 )->pd.DataFrame: # In the order of `ads`; NaN for an image without prediction
     "Predictions by image; raises an `AdsError` for a table of another data set"
     if not isinstance(preds, pd.DataFrame):
-        if np.shape(preds)!=ads.targs.shape: raise AdsError(f'preds have shape {np.shape(preds)}; expected a row for each of {len(ads):,} images and a column for each of {len(ads.vocab)} labels, or a table by image')
+        if np.shape(preds)!=ads.targs.shape: raise AdsError(f'preds have shape {np.shape(preds)}; expected a row for each of {len(ads):,} images '
+            f'and a column for each of {len(ads.vocab)} labels, or a table by image')
         preds = pd.DataFrame(np.asarray(preds), ads.targs.index, ads.vocab)
     if 'file' in preds: preds = preds.set_index('file')
     lacking = [l for l in ads.vocab if l not in preds]
     if lacking: raise AdsError(f'preds have no column for {", ".join(lacking[:5])}; there is: {", ".join(map(str, list(preds)[:40]))}')
-    if not preds.index.is_unique: raise AdsError('preds have several rows for an image; pass those of one backbone, such as df[df.backbone==\'resnet50\']')
-    if not preds.index.isin(ads.targs.index).any(): raise AdsError(f'preds are of other images: {str(preds.index[0])!r} and so on; expected such as {str(ads.targs.index[0])!r}')
+    if not preds.index.is_unique: raise AdsError("preds have several rows for an image; pass those of one backbone, such as df[df.backbone=='resnet50']")
+    if not preds.index.isin(ads.targs.index).any():
+        raise AdsError(f'preds are of other images: {", ".join(map(str, preds.index[:2])) or "no rows"}; expected such as {str(ads.targs.index[0])!r}')
     return preds.reindex(ads.targs.index)
 
 # %% ../nbs/11_widgets.ipynb #3ebedb73
@@ -339,12 +353,11 @@ class LabelExplorer(_Shown):
         self.back.on_click(self._when(self._turn, -1))
         self.on.on_click(self._when(self._turn, 1))
         wide = W.Layout(width=f'{self.size+16}px', margin='4px')
-        self.pictures = [W.Image(format='jpeg', layout=W.Layout(width=f'{self.size}px', height=f'{self.size}px', object_fit='contain')) for _ in range(self.per_page)]
+        self.pictures = [_picture(self.size) for _ in range(self.per_page)]
         self.captions = [W.HTML() for _ in self.pictures]
         self.cards = [W.VBox([p, c], layout=wide).add_class('ads-card') for p,c in zip(self.pictures, self.captions)]
-        self.page = W.HBox(layout=W.Layout(flex_flow='row wrap', align_items='flex-start'))
-        rows = [W.HBox(self.controls, layout=W.Layout(flex_flow='row wrap')), W.HBox([self.back, self.where, self.on, self.count])]
-        self.widget = W.VBox([*rows, self.says, self.page])
+        self.page = _row(align_items='flex-start')
+        self.widget = W.VBox([_row(self.controls), W.HBox([self.back, self.where, self.on, self.count]), self.says, self.page])
         self.widget.add_class('ads-explorer')
 
 # %% ../nbs/11_widgets.ipynb #e5dd6595
@@ -455,16 +468,16 @@ class FilterLab(_Shown):
         self.code,self.took,self.says,self.names,self.gain = (W.HTML() for _ in range(5))
         for w in (self.d, self.sigma_color, self.sigma_space, self.times, self.transform): w.observe(self._when(self._filter), 'value')
         self.others.on_click(self._when(self._others))
-        self.rows = [[W.Image(format='jpeg', layout=W.Layout(width=f'{self.shown}px', height=f'{self.shown}px', margin='2px')) for _ in range(self.n)] for _ in range(3)]
+        self.rows = [[_picture(self.shown) for _ in range(self.n)] for _ in range(3)]
         self.boxes = [W.HBox() for _ in self.rows]
         grid = [self.names, self.boxes[0], W.HTML('after'), self.boxes[1], self.gain, self.boxes[2]]
-        knobs = W.HBox([self.d, self.sigma_color, self.sigma_space, self.times, self.transform, W.HBox([self.others, self.took])], layout=W.Layout(flex_flow='row wrap'))
-        self.widget = W.VBox([knobs, self.code, self.says, *grid])
+        knobs = [self.d, self.sigma_color, self.sigma_space, self.times, self.transform, W.HBox([self.others, self.took])]
+        self.widget = W.VBox([_row(knobs), self.code, self.says, *grid])
         self.widget.add_class('ads-filter-lab')
 
 # %% ../nbs/11_widgets.ipynb #bc790385
 @patch(as_prop=True)
-def spec(self:FilterLab)->dict: return dict(d=self.d.value, sigma_color=self.sigma_color.value, sigma_space=self.sigma_space.value, times=self.times.value)
+def spec(self:FilterLab)->dict: return {k: getattr(self, k).value for k in BilateralFilter().spec}
 
 @patch
 def _draw(self:FilterLab):
@@ -492,4 +505,5 @@ def _filter(self:FilterLab):
     self._send(1, after)
     self._send(2, diff)
     self.took.value,self.gain.value = f'{ms:.1f} ms an image of {self.size} x {self.size}',f'difference, {k} times as strong'
-    self.code.value = f'<pre style="user-select:all;background:#f2f2f2;padding:4px 8px;margin:0;line-height:1.4">{html.escape(filter_code(self.spec, self.transform.value))}</pre>'
+    code = html.escape(filter_code(self.spec, self.transform.value))
+    self.code.value = _styled(code, 'user-select:all;background:#f2f2f2;padding:4px 8px;margin:0;line-height:1.4', 'pre')

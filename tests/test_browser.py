@@ -49,7 +49,8 @@ def listens(port, proc):
 def server(tmp_path_factory):
     "Voilà on a free port, ended with its kernel after the tests; yields the address of the page"
     folder,port = tmp_path_factory.mktemp('voila'),free_port()
-    env = {**os.environ, 'ADS_PROGRESS': '0', 'PYTHONPATH': os.pathsep.join([str(root), os.environ.get('PYTHONPATH', '')]), 'JUPYTER_CONFIG_DIR': str(folder/'config')}
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get('PYTHONPATH')])])
+    env = {**os.environ, 'ADS_PROGRESS': '0', 'PYTHONPATH': path, 'JUPYTER_CONFIG_DIR': str(folder/'config')}
     args = [sys.executable, '-m', 'voila', write_notebook(folder/'widgets.ipynb'), '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1']
     with open(folder/'log.txt', 'w') as log:
         proc = subprocess.Popen(list(map(str, args)), cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -116,14 +117,14 @@ def test_pick_an_ad_and_click_labels(page):
     assert predicted==sorted(predicted, reverse=True) and len(bars)==box.locator('.ads-label').count()
     one,two = (box.locator('.ads-label').nth(i) for i in (0, 1))
     assert box.locator('.ads-map').count()==0
+    shown = lambda label: (t := box.locator('.ads-map').all_inner_texts()) and len(t)==3 and all(label.inner_text() in x for x in t)
     one.click()
-    page.wait_for_function('document.querySelectorAll(".ads-map img").length==3')
-    assert all(one.inner_text() in t for t in box.locator('.ads-map').all_inner_texts())
+    until(page, lambda: shown(one) and page.locator('.ads-map img').count()==3)
     maps = [src(page, '.ads-map', i) for i in range(3)]
     shoot(page, at, 'widget_ad_predictor.jpg')
     two.click()
     changes(page, lambda: src(page, '.ads-map', 2), maps[2])
-    assert all(two.inner_text() in t for t in box.locator('.ads-map').all_inner_texts())
+    until(page, lambda: shown(two))
 
 def upload(page, path):
     with page.expect_file_chooser() as chooser: page.locator('.ads-predictor .widget-upload').click()
