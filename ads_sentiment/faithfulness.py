@@ -8,7 +8,7 @@ __all__ = ['measures', 'cue_boxes', 'pointing_game', 'can_be_hit', 'energy_insid
            'rank_correlation', 'depth_cams', 'correct_pairs', 'pair_images', 'named_layers', 'pair_cams', 'edge_map',
            'map_scores', 'faithfulness_table', 'show_faithfulness', 'sanity_table']
 
-# %% ../nbs/09c_faithfulness.ipynb #5b34238e
+# %% ../nbs/09c_faithfulness.ipynb #b824009c
 from copy import deepcopy
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -18,13 +18,13 @@ from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
 from .core import AdsError, choose, default_device, progress, read_json
-from .gradcam import _scaled, at_rest, label_grads, layer_cams
+from .gradcam import _label_ids, _scaled, at_rest, cam_methods, label_grads, layer_cams
 from .learner import plain_dl
 from .look import in_style, new_figure, palette, short_name
 from .metrics import decide
 from .uncertainty import _interval, _takes
 
-# %% ../nbs/09c_faithfulness.ipynb #6cf6d198
+# %% ../nbs/09c_faithfulness.ipynb #4664f315
 def _upright_size(path):
     "Width and height of an image file as people see it, from its header alone"
     with Image.open(path) as im:
@@ -37,7 +37,7 @@ def _drawn_root(ads):
     if not path.as_posix().endswith('/'+image): raise AdsError(f'{path} is not the file {image} as drawn; cue_boxes needs the ads of demo_ads, not prepared ones')
     return path.parents[len(Path(image).parts)-1]
 
-# %% ../nbs/09c_faithfulness.ipynb #63f52f38
+# %% ../nbs/09c_faithfulness.ipynb #157618fa
 def cue_boxes(
     ads # From `demo_ads`, not prepared
 )->pd.DataFrame: # Columns image, label, x0, y0, x1, y1; a row a cue whose label is in use
@@ -48,10 +48,12 @@ def cue_boxes(
         rows += [(image, c['label'], *(np.array(c['box'])/size)) for c in cues[image] if c['label'] in ads.vocab]
     return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
 
-# %% ../nbs/09c_faithfulness.ipynb #269113cf
+# %% ../nbs/09c_faithfulness.ipynb #47e6baac
+def _array(maps): return np.asarray(maps.detach().cpu() if torch.is_tensor(maps) else maps, dtype=float)
+
 def _maps_boxes(cams, boxes):
     "Both as float arrays (n, h, w) and (n, 4); raises an `AdsError` unless they belong together"
-    cams,boxes = np.asarray(torch.as_tensor(cams).cpu(), dtype=float),np.asarray(boxes, dtype=float)
+    cams,boxes = _array(cams),np.asarray(boxes, dtype=float)
     if cams.ndim!=3 or not cams.size: raise AdsError(f'maps have shape {cams.shape}; expected (n, h, w) with at least one map')
     if boxes.shape!=(len(cams),4): raise AdsError(f'boxes have shape {boxes.shape} for {len(cams)} maps; expected a row x0, y0, x1, y1 for each map')
     good = (boxes>=0).all() and (boxes<=1).all() and (boxes[:,:2]<boxes[:,2:]).all()
@@ -63,7 +65,7 @@ def _touches(low, high, n, slack):
     centre = (np.arange(n)+.5)/n
     return (centre > low[:,None]-slack) & (centre < high[:,None]+slack)
 
-# %% ../nbs/09c_faithfulness.ipynb #9bff62c3
+# %% ../nbs/09c_faithfulness.ipynb #a4f035a8
 def pointing_game(
     cams,        # Maps (n, h, w); NaN: no evidence
     boxes,       # (n, 4): x0, y0, x1, y1 in shares of width and height
@@ -78,7 +80,7 @@ def pointing_game(
     top = cams >= cams.max((1,2), keepdims=True)
     return np.where(cams.max((1,2))>=0, (top&inside).sum((1,2))/top.sum((1,2)), 0.)
 
-# %% ../nbs/09c_faithfulness.ipynb #b00be23d
+# %% ../nbs/09c_faithfulness.ipynb #90c363bb
 def can_be_hit(
     boxes, # (n, 4), as in `pointing_game`
     h:int, # Rows of the map
@@ -88,7 +90,7 @@ def can_be_hit(
     boxes = np.asarray(boxes, dtype=float)
     return _touches(boxes[:,1], boxes[:,3], h, 0).any(1) & _touches(boxes[:,0], boxes[:,2], w, 0).any(1)
 
-# %% ../nbs/09c_faithfulness.ipynb #5e1fdeed
+# %% ../nbs/09c_faithfulness.ipynb #d295b38c
 def _cover(low, high, n):
     "Which share of each of `n` equal cells of 0..1 lies between `low` and `high`: (boxes, n)"
     edge = np.arange(n+1)/n
@@ -105,7 +107,7 @@ def energy_inside(
     inside = (cams*_cover(boxes[:,1], boxes[:,3], h)[:,:,None]*_cover(boxes[:,0], boxes[:,2], w)[:,None]).sum((1,2))
     return inside/np.maximum(cams.sum((1,2)), np.finfo(float).tiny)
 
-# %% ../nbs/09c_faithfulness.ipynb #721ce782
+# %% ../nbs/09c_faithfulness.ipynb #420866fb
 def centre_blob(
     size:int=7,   # Cells a side
     spread:float=.25 # Standard deviation, in shares of the side
@@ -123,7 +125,7 @@ def random_map(
     a = np.random.default_rng(seed).random((size,size))
     return a/a.max()
 
-# %% ../nbs/09c_faithfulness.ipynb #1535bf8c
+# %% ../nbs/09c_faithfulness.ipynb #f36b9513
 def _mark(ax, im, cam, box):
     "A map over a grey ad, the box, and a cross where the map is highest"
     ax.imshow(im.convert('L').resize((224,224)), cmap='gray', vmin=-60, vmax=255, extent=(0,1,1,0))
@@ -137,7 +139,7 @@ def _mark(ax, im, cam, box):
     else: ax.text(.5, .5, 'no evidence', ha='center', va='center', bbox=dict(fc='white', ec='none'))
     ax.add_patch(Rectangle(box[:2], box[2]-box[0], box[3]-box[1], fill=False, ec='#00E5C8', lw=2))
 
-# %% ../nbs/09c_faithfulness.ipynb #bbc9dce4
+# %% ../nbs/09c_faithfulness.ipynb #5339b5bc
 @in_style
 def plot_pointing(
     images,  # Pillow images, one a map
@@ -159,7 +161,7 @@ def plot_pointing(
     for ax in list(axs): ax.axis('off')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #02b332cc
+# %% ../nbs/09c_faithfulness.ipynb #75957418
 def mean_by_ad(
     values,          # One number a map; NaN is left out
     images,          # The ad of each
@@ -175,7 +177,7 @@ def mean_by_ad(
     low,high = _interval(pd.DataFrame({'value': draws}), level).loc['value']
     return dict(mean=d.value.mean(), low=low, high=high, n=len(d), ads=len(by))
 
-# %% ../nbs/09c_faithfulness.ipynb #44b1c23c
+# %% ../nbs/09c_faithfulness.ipynb #482cdf16
 def blurred(
     x:torch.Tensor, # Images (N, 3, H, W)
     spread:float=.08 # Standard deviation of the blur, in shares of the height
@@ -188,7 +190,7 @@ def blurred(
     x = F.conv2d(F.pad(x, (k,k,0,0), mode='reflect'), bell, groups=x.shape[1])
     return F.conv2d(F.pad(x, (0,0,k,k), mode='reflect'), bell.mT, groups=x.shape[1])
 
-# %% ../nbs/09c_faithfulness.ipynb #0ab32e26
+# %% ../nbs/09c_faithfulness.ipynb #96da84f8
 def pixel_order(
     cams:torch.Tensor, # Maps (N, h, w); NaN: no evidence
     size               # Height and width of the images
@@ -200,7 +202,7 @@ def pixel_order(
     place = torch.arange(fine.shape[1], device=fine.device, dtype=torch.float32).expand_as(order)
     return (torch.zeros_like(fine).scatter_(1, order, place)/fine.shape[1]).view(-1, 1, *size)
 
-# %% ../nbs/09c_faithfulness.ipynb #00ecd3ff
+# %% ../nbs/09c_faithfulness.ipynb #38f5f29d
 @torch.no_grad()
 def deletion_insertion(
     model:nn.Module,     # Images (N, 3, H, W) to logits (N, labels)
@@ -223,7 +225,7 @@ def deletion_insertion(
         curves['insertion'].append(probs(torch.where(taken, x, base)))
     return {k: torch.stack(v, 1).cpu().numpy() for k,v in curves.items()}
 
-# %% ../nbs/09c_faithfulness.ipynb #66635970
+# %% ../nbs/09c_faithfulness.ipynb #81333c80
 def curve_area(
     curves # (N, steps+1)
 )->np.ndarray: # (N,)
@@ -231,7 +233,7 @@ def curve_area(
     c = np.asarray(curves, dtype=float)
     return (c[:,1:]+c[:,:-1]).mean(1)/2
 
-# %% ../nbs/09c_faithfulness.ipynb #b7f3cf63
+# %% ../nbs/09c_faithfulness.ipynb #a5d292f4
 @in_style
 def plot_curves(
     curves:dict # Name -> what `deletion_insertion` gave
@@ -248,7 +250,7 @@ def plot_curves(
     fig.axes[0].set_ylabel('probability of the label')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #2c392eda
+# %% ../nbs/09c_faithfulness.ipynb #da925de1
 _parts = ('head', 'half', 'all')
 
 def _with_numbers(model):
@@ -270,13 +272,13 @@ def randomize(
             if t.is_floating_point(): t.copy_(t.flatten()[torch.randperm(t.numel(), generator=g).to(t.device)].view(t.shape))
     return copy
 
-# %% ../nbs/09c_faithfulness.ipynb #f39002e8
+# %% ../nbs/09c_faithfulness.ipynb #954170ad
 def rank_correlation(
     a, # Maps (n, h, w)
     b  # Maps (n, h, w)
 )->np.ndarray: # (n,) in -1..1; NaN where a map is flat or without evidence
     "Spearman's rank correlation of each map of `a` with its counterpart in `b`"
-    a,b = (np.asarray(torch.as_tensor(m).cpu(), dtype=float) for m in (a,b))
+    a,b = _array(a),_array(b)
     if a.shape!=b.shape or a.ndim!=3: raise AdsError(f'maps have the shapes {a.shape} and {b.shape}; expected the same (n, h, w)')
     a,b = (m.reshape(len(m), -1) for m in (a,b))
     ra,rb = (r-r.mean(1, keepdims=True) for r in (rankdata(m, axis=1, nan_policy='omit') for m in (a,b)))
@@ -284,7 +286,7 @@ def rank_correlation(
     bad = np.isnan(a).any(1) | np.isnan(b).any(1) | (scale==0)
     return np.where(bad, np.nan, (ra*rb).sum(1)/np.where(bad, 1, scale))
 
-# %% ../nbs/09c_faithfulness.ipynb #5cb936e1
+# %% ../nbs/09c_faithfulness.ipynb #60cc6468
 def _depth_maps(body, x):
     "The body's output, and the maps of its taps before they are averaged down"
     taps,maps = getattr(body, 'taps', []),{}
@@ -301,25 +303,26 @@ def _to_grid(a, size):
     if size < a.shape[-1]: return F.adaptive_avg_pool2d(a, size)
     return F.interpolate(a, size=(size,size), mode='bilinear', align_corners=False)
 
-# %% ../nbs/09c_faithfulness.ipynb #52a42f80
+# %% ../nbs/09c_faithfulness.ipynb #cfdfb8e9
 def depth_cams(
     model:nn.Module, # A body and a head that begins with averaging, as `ads_learner` makes them
     x:torch.Tensor,  # (N, 3, H, W), normalized
-    labels:list,     # Indices of labels
+    labels,          # Indices of labels, the same for all images, or (N, k): a row for each image
     size:int=None    # Cells a side; default: twice as many as the last map has
-)->torch.Tensor: # (N, len(labels), size, size) in 0..1; NaN where there is no evidence
+)->torch.Tensor: # (N, k, size, size) in 0..1; NaN where there is no evidence
     "What each place adds to a label's logit through the maps that the head sees, from all depths together"
     body,head = model[0],model[1]
     with at_rest(model):
         out,maps = _depth_maps(body, x)
         with torch.enable_grad():
             A = out.detach().requires_grad_()
-            w = label_grads(head(A), [A], labels)[0].sum((3,4))
+            logits = head(A)
+            w = label_grads(logits, [A], _label_ids(labels, logits))[0].sum((3,4))
     parts = [out[:,:out.shape[1]-sum(m.shape[1] for m in maps)], *maps]
     ws,size = w.split([m.shape[1] for m in parts], 2),size or 2*out.shape[-1]
     return _scaled(sum(_to_grid(torch.einsum('knc,nchw->nkhw', v, m), size) for v,m in zip(ws, parts)))
 
-# %% ../nbs/09c_faithfulness.ipynb #a50ea26f
+# %% ../nbs/09c_faithfulness.ipynb #baf72572
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
     boxes=None,      # From `cue_boxes`; `None`: any ads, no boxes
@@ -335,7 +338,7 @@ def correct_pairs(
     if not len(d): raise AdsError(f'no label of the {part} part is predicted rightly' + (' and has a cue' if boxes is not None else '') + '; there is nothing to judge')
     return d.sample(min(n or len(d), len(d)), random_state=seed).reset_index(drop=True)
 
-# %% ../nbs/09c_faithfulness.ipynb #23b4cf6b
+# %% ../nbs/09c_faithfulness.ipynb #135bb605
 def pair_images(
     learn,           # From `ads_learner`
     pairs,           # From `correct_pairs`
@@ -350,25 +353,23 @@ def named_layers(learn)->dict: # first, middle, last -> module
     "The three convolutions of the backbone's entry"
     return {k: learn.model[0].get_submodule(n) for k,n in zip(('first', 'middle', 'last'), learn.backbone.layers)}
 
-# %% ../nbs/09c_faithfulness.ipynb #81630aea
+# %% ../nbs/09c_faithfulness.ipynb #e2d91a89
 def pair_cams(
     model:nn.Module,
     x:torch.Tensor,       # (N, 3, H, W), one image a pair
     labels,               # (N,) the index of the label of each
     layers:dict,          # Name -> module; of no account for 'depths'
     method:str='gradcam', # A method of `layer_cams`, or 'depths' for `depth_cams`
-    bs:int=16             # Images a batch
+    bs:int=8              # Images a batch
 )->dict: # Name of the layer -> (N, h, w)
-    "One map for each image, each for a label of its own: images with the same label go together"
-    labels,rows,got = np.asarray(labels),[],[]
-    for j in np.unique(labels):
-        for r in np.array_split(mine := np.flatnonzero(labels==j), -(-len(mine)//bs)):
-            got.append([depth_cams(model, x[r], [int(j)])] if method=='depths' else layer_cams(model, x[r], list(layers.values()), [int(j)], method))
-            rows.append(r)
-    back = np.argsort(np.concatenate(rows))
-    return {name: torch.cat([c[:,0] for c in cams])[back] for name,cams in zip(['all depths'] if method=='depths' else layers, zip(*got))}
+    "One map for each image, each for a label of its own"
+    choose(method, [*cam_methods, 'depths'], 'method')
+    ids = torch.as_tensor(np.asarray(labels))[:,None]
+    one = lambda a,j: [depth_cams(model, a, j)] if method=='depths' else layer_cams(model, a, list(layers.values()), j, method)
+    got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
+    return {name: torch.cat(cams)[:,0] for name,cams in zip(['all depths'] if method=='depths' else layers, got)}
 
-# %% ../nbs/09c_faithfulness.ipynb #660ea03e
+# %% ../nbs/09c_faithfulness.ipynb #6ebf2f07
 def edge_map(
     x:torch.Tensor, # (N, 3, H, W)
     h:int,          # Rows of the map
@@ -379,7 +380,7 @@ def edge_map(
     dx,dy = grey[...,1:-1,2:]-grey[...,1:-1,:-2],grey[...,2:,1:-1]-grey[...,:-2,1:-1]
     return F.adaptive_avg_pool2d((dx**2+dy**2).sqrt(), (h,w))[:,0]
 
-# %% ../nbs/09c_faithfulness.ipynb #2da11c33
+# %% ../nbs/09c_faithfulness.ipynb #b68a821e
 measures = {'no_evidence': 'maps without evidence', 'pointing': 'maximum in the box', 'pointing_cell': 'its cell touches the box', 'can_be_hit': 'boxes that can be hit',
     'energy': 'share of the map in the box', 'box': 'share of the ad in the box', 'edges': 'correlation with edges', 'other_label': "correlation with another label's map",
     'deletion': 'area under deletion', 'insertion': 'area under insertion', 'gain': 'insertion minus deletion'}
@@ -408,7 +409,7 @@ def map_scores(
         d = d.join(pd.DataFrame({**c, 'gain': c['insertion']-c['deletion']}))
     return d
 
-# %% ../nbs/09c_faithfulness.ipynb #949ede0f
+# %% ../nbs/09c_faithfulness.ipynb #1c9e34de
 def _rows(scores, images, **about):
     "A row a measure: mean and interval over ads"
     return [dict(**about, measure=m, **mean_by_ad(scores[m], images)) for m in measures if m in scores and scores[m].notna().any()]
@@ -440,7 +441,7 @@ def faithfulness_table(
         for name,c in _costs_nothing(len(pairs), last := learn.model[0](x[:1]).shape[-1]).items(): rows += _rows(score(c), pairs.image, method=name, layer='none', grid=last)
     return pd.DataFrame(rows)
 
-# %% ../nbs/09c_faithfulness.ipynb #066da566
+# %% ../nbs/09c_faithfulness.ipynb #b8b30008
 def show_faithfulness(
     table,     # From `faithfulness_table`
     only=None  # Measures to show; default: all that are there
@@ -452,7 +453,7 @@ def show_faithfulness(
     wide = t.pivot_table(index=['method', 'layer'], columns='measure', values='text', aggfunc='first', sort=False)
     return wide.reindex(columns=only).fillna('').rename(columns=measures).rename_axis(columns=None)
 
-# %% ../nbs/09c_faithfulness.ipynb #573c4edb
+# %% ../nbs/09c_faithfulness.ipynb #4323a308
 def sanity_table(
     learn,                # From `ads_learner`, its head fitted
     pairs,                # From `correct_pairs`
