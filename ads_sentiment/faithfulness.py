@@ -8,7 +8,7 @@ __all__ = ['measures', 'cue_boxes', 'pointing_game', 'can_be_hit', 'energy_insid
            'rank_correlation', 'depth_cams', 'correct_pairs', 'pair_images', 'named_layers', 'pair_cams', 'edge_map',
            'map_scores', 'faithfulness_table', 'show_faithfulness', 'sanity_table']
 
-# %% ../nbs/09c_faithfulness.ipynb #b824009c
+# %% ../nbs/09c_faithfulness.ipynb #83f6b6b1
 from copy import deepcopy
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -24,7 +24,7 @@ from .look import in_style, new_figure, palette, short_name
 from .metrics import decide
 from .uncertainty import _interval, _takes
 
-# %% ../nbs/09c_faithfulness.ipynb #4664f315
+# %% ../nbs/09c_faithfulness.ipynb #9fec72c4
 def _upright_size(path):
     "Width and height of an image file as people see it, from its header alone"
     with Image.open(path) as im:
@@ -34,10 +34,11 @@ def _upright_size(path):
 def _drawn_root(ads):
     "The folder that the drawn ads lie in; raises an `AdsError` for prepared ads"
     image,path = ads.paths.index[0],Path(ads.paths.iloc[0])
-    if not path.as_posix().endswith('/'+image): raise AdsError(f'{path} is not the file {image} as drawn; cue_boxes needs the ads of demo_ads, not prepared ones')
+    if not path.as_posix().endswith('/'+image):
+        raise AdsError(f'{path} is not the file {image} as drawn; cue_boxes needs the ads of demo_ads, not prepared ones')
     return path.parents[len(Path(image).parts)-1]
 
-# %% ../nbs/09c_faithfulness.ipynb #157618fa
+# %% ../nbs/09c_faithfulness.ipynb #399c3837
 def cue_boxes(
     ads # From `demo_ads`, not prepared
 )->pd.DataFrame: # Columns image, label, x0, y0, x1, y1; a row a cue whose label is in use
@@ -48,7 +49,7 @@ def cue_boxes(
         rows += [(image, c['label'], *(np.array(c['box'])/size)) for c in cues[image] if c['label'] in ads.vocab]
     return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
 
-# %% ../nbs/09c_faithfulness.ipynb #47e6baac
+# %% ../nbs/09c_faithfulness.ipynb #60d3ab50
 def _array(maps): return np.asarray(maps.detach().cpu() if torch.is_tensor(maps) else maps, dtype=float)
 
 def _maps_boxes(cams, boxes):
@@ -65,7 +66,7 @@ def _touches(low, high, n, slack):
     centre = (np.arange(n)+.5)/n
     return (centre > low[:,None]-slack) & (centre < high[:,None]+slack)
 
-# %% ../nbs/09c_faithfulness.ipynb #a4f035a8
+# %% ../nbs/09c_faithfulness.ipynb #28d9703d
 def pointing_game(
     cams,        # Maps (n, h, w); NaN: no evidence
     boxes,       # (n, 4): x0, y0, x1, y1 in shares of width and height
@@ -80,7 +81,7 @@ def pointing_game(
     top = cams >= cams.max((1,2), keepdims=True)
     return np.where(cams.max((1,2))>=0, (top&inside).sum((1,2))/top.sum((1,2)), 0.)
 
-# %% ../nbs/09c_faithfulness.ipynb #90c363bb
+# %% ../nbs/09c_faithfulness.ipynb #43e96c31
 def can_be_hit(
     boxes, # (n, 4), as in `pointing_game`
     h:int, # Rows of the map
@@ -90,7 +91,7 @@ def can_be_hit(
     boxes = np.asarray(boxes, dtype=float)
     return _touches(boxes[:,1], boxes[:,3], h, 0).any(1) & _touches(boxes[:,0], boxes[:,2], w, 0).any(1)
 
-# %% ../nbs/09c_faithfulness.ipynb #d295b38c
+# %% ../nbs/09c_faithfulness.ipynb #828c7ee5
 def _cover(low, high, n):
     "Which share of each of `n` equal cells of 0..1 lies between `low` and `high`: (boxes, n)"
     edge = np.arange(n+1)/n
@@ -107,7 +108,7 @@ def energy_inside(
     inside = (cams*_cover(boxes[:,1], boxes[:,3], h)[:,:,None]*_cover(boxes[:,0], boxes[:,2], w)[:,None]).sum((1,2))
     return inside/np.maximum(cams.sum((1,2)), np.finfo(float).tiny)
 
-# %% ../nbs/09c_faithfulness.ipynb #420866fb
+# %% ../nbs/09c_faithfulness.ipynb #7a0be665
 def centre_blob(
     size:int=7,   # Cells a side
     spread:float=.25 # Standard deviation, in shares of the side
@@ -125,7 +126,7 @@ def random_map(
     a = np.random.default_rng(seed).random((size,size))
     return a/a.max()
 
-# %% ../nbs/09c_faithfulness.ipynb #f36b9513
+# %% ../nbs/09c_faithfulness.ipynb #e838deaf
 def _mark(ax, im, cam, box):
     "A map over a grey ad, the box, and a cross where the map is highest"
     ax.imshow(im.convert('L').resize((224,224)), cmap='gray', vmin=-60, vmax=255, extent=(0,1,1,0))
@@ -139,7 +140,7 @@ def _mark(ax, im, cam, box):
     else: ax.text(.5, .5, 'no evidence', ha='center', va='center', bbox=dict(fc='white', ec='none'))
     ax.add_patch(Rectangle(box[:2], box[2]-box[0], box[3]-box[1], fill=False, ec='#00E5C8', lw=2))
 
-# %% ../nbs/09c_faithfulness.ipynb #5339b5bc
+# %% ../nbs/09c_faithfulness.ipynb #a109a8e6
 @in_style
 def plot_pointing(
     images,  # Pillow images, one a map
@@ -149,7 +150,8 @@ def plot_pointing(
     nc:int=4 # Pictures in a row
 ): # A matplotlib figure
     "Maps over their ads in grey, with the box of the cue and a cross at the highest cell; hit or miss is written below"
-    if not len(images)==len(cams)==len(boxes)==len(titles): raise AdsError(f'{len(images)} images, {len(cams)} maps, {len(boxes)} boxes, {len(titles)} titles; expected as many of each')
+    counts = dict(images=len(images), maps=len(cams), boxes=len(boxes), titles=len(titles))
+    if len(set(counts.values()))>1 or not len(cams): raise AdsError(f"{', '.join(f'{n} {k}' for k,n in counts.items())}; expected as many of each, at least one")
     fig = new_figure(2.2*min(nc, len(cams)), 2.55*(rows := -(-len(cams)//nc)))
     axs = fig.subplots(rows, min(nc, len(cams)), squeeze=False).flat
     for ax,im,cam,box,title in zip(axs, images, cams, np.asarray(boxes, dtype=float), titles):
@@ -161,7 +163,7 @@ def plot_pointing(
     for ax in list(axs): ax.axis('off')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #75957418
+# %% ../nbs/09c_faithfulness.ipynb #9903c312
 def mean_by_ad(
     values,          # One number a map; NaN is left out
     images,          # The ad of each
@@ -177,7 +179,7 @@ def mean_by_ad(
     low,high = _interval(pd.DataFrame({'value': draws}), level).loc['value']
     return dict(mean=d.value.mean(), low=low, high=high, n=len(d), ads=len(by))
 
-# %% ../nbs/09c_faithfulness.ipynb #482cdf16
+# %% ../nbs/09c_faithfulness.ipynb #e3f2c463
 def blurred(
     x:torch.Tensor, # Images (N, 3, H, W)
     spread:float=.08 # Standard deviation of the blur, in shares of the height
@@ -190,7 +192,7 @@ def blurred(
     x = F.conv2d(F.pad(x, (k,k,0,0), mode='reflect'), bell, groups=x.shape[1])
     return F.conv2d(F.pad(x, (0,0,k,k), mode='reflect'), bell.mT, groups=x.shape[1])
 
-# %% ../nbs/09c_faithfulness.ipynb #96da84f8
+# %% ../nbs/09c_faithfulness.ipynb #0284d801
 def pixel_order(
     cams:torch.Tensor, # Maps (N, h, w); NaN: no evidence
     size               # Height and width of the images
@@ -202,7 +204,7 @@ def pixel_order(
     place = torch.arange(fine.shape[1], device=fine.device, dtype=torch.float32).expand_as(order)
     return (torch.zeros_like(fine).scatter_(1, order, place)/fine.shape[1]).view(-1, 1, *size)
 
-# %% ../nbs/09c_faithfulness.ipynb #38f5f29d
+# %% ../nbs/09c_faithfulness.ipynb #7c72e3e0
 @torch.no_grad()
 def deletion_insertion(
     model:nn.Module,     # Images (N, 3, H, W) to logits (N, labels)
@@ -214,7 +216,7 @@ def deletion_insertion(
     bs:int=32            # Images a batch
 )->dict: # `deletion` and `insertion`: arrays (N, steps+1) of the label's probability, from no pixel to all
     "Take the most important pixels out of the ad, or put them in, and ask the model each time"
-    labels,cams,curves = torch.as_tensor(labels, device=x.device),torch.as_tensor(cams, device=x.device),dict(deletion=[], insertion=[])
+    labels,cams,curves = torch.tensor(np.array(labels), device=x.device),torch.as_tensor(cams, device=x.device),dict(deletion=[], insertion=[])
     if not len(x)==len(cams)==len(labels): raise AdsError(f'{len(x)} images, {len(cams)} maps and {len(labels)} labels; expected as many of each')
     if steps<1: raise AdsError(f'steps={steps}: expected at least 1')
     base,place,model = blurred(x) if base is None else base.expand_as(x),pixel_order(cams, x.shape[-2:]),model.eval()
@@ -225,7 +227,7 @@ def deletion_insertion(
         curves['insertion'].append(probs(torch.where(taken, x, base)))
     return {k: torch.stack(v, 1).cpu().numpy() for k,v in curves.items()}
 
-# %% ../nbs/09c_faithfulness.ipynb #81333c80
+# %% ../nbs/09c_faithfulness.ipynb #6d1563c1
 def curve_area(
     curves # (N, steps+1)
 )->np.ndarray: # (N,)
@@ -233,7 +235,7 @@ def curve_area(
     c = np.asarray(curves, dtype=float)
     return (c[:,1:]+c[:,:-1]).mean(1)/2
 
-# %% ../nbs/09c_faithfulness.ipynb #a5d292f4
+# %% ../nbs/09c_faithfulness.ipynb #a9af6188
 @in_style
 def plot_curves(
     curves:dict # Name -> what `deletion_insertion` gave
@@ -244,13 +246,14 @@ def plot_curves(
         for (name,c),color in zip(curves.items(), palette):
             m = np.asarray(c[k]).mean(0)
             ax.plot(np.linspace(0, 100, len(m)), m, color=color, label=f'{name}: {curve_area(c[k]).mean():.2f}')
-        ax.set(title=f"{k}: {'low' if k=='deletion' else 'high'} is good", xlabel=f"% of the pixels {'taken out' if k=='deletion' else 'put in'}", ylim=(0, 1))
+        good,done = ('low', 'taken out') if k=='deletion' else ('high', 'put in')
+        ax.set(title=f'{k}: {good} is good', xlabel=f'% of the pixels {done}', ylim=(0, 1))
         ax.grid(axis='y')
         ax.legend(title='area')
     fig.axes[0].set_ylabel('probability of the label')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #da925de1
+# %% ../nbs/09c_faithfulness.ipynb #bb5c0819
 _parts = ('head', 'half', 'all')
 
 def _with_numbers(model):
@@ -272,7 +275,7 @@ def randomize(
             if t.is_floating_point(): t.copy_(t.flatten()[torch.randperm(t.numel(), generator=g).to(t.device)].view(t.shape))
     return copy
 
-# %% ../nbs/09c_faithfulness.ipynb #954170ad
+# %% ../nbs/09c_faithfulness.ipynb #e50cca3a
 def rank_correlation(
     a, # Maps (n, h, w)
     b  # Maps (n, h, w)
@@ -286,7 +289,7 @@ def rank_correlation(
     bad = np.isnan(a).any(1) | np.isnan(b).any(1) | (scale==0)
     return np.where(bad, np.nan, (ra*rb).sum(1)/np.where(bad, 1, scale))
 
-# %% ../nbs/09c_faithfulness.ipynb #60cc6468
+# %% ../nbs/09c_faithfulness.ipynb #f880e22f
 def _depth_maps(body, x):
     "The body's output, and the maps of its taps before they are averaged down"
     taps,maps = getattr(body, 'taps', []),{}
@@ -303,7 +306,7 @@ def _to_grid(a, size):
     if size < a.shape[-1]: return F.adaptive_avg_pool2d(a, size)
     return F.interpolate(a, size=(size,size), mode='bilinear', align_corners=False)
 
-# %% ../nbs/09c_faithfulness.ipynb #cfdfb8e9
+# %% ../nbs/09c_faithfulness.ipynb #8dee025b
 def depth_cams(
     model:nn.Module, # A body and a head that begins with averaging, as `ads_learner` makes them
     x:torch.Tensor,  # (N, 3, H, W), normalized
@@ -322,23 +325,25 @@ def depth_cams(
     ws,size = w.split([m.shape[1] for m in parts], 2),size or 2*out.shape[-1]
     return _scaled(sum(_to_grid(torch.einsum('knc,nchw->nkhw', v, m), size) for v,m in zip(ws, parts)))
 
-# %% ../nbs/09c_faithfulness.ipynb #baf72572
+# %% ../nbs/09c_faithfulness.ipynb #19a281c1
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
     boxes=None,      # From `cue_boxes`; `None`: any ads, no boxes
     part:str='test', # Part of the split
     n:int=None,      # So many at most, chosen by `seed`; default: all
     seed:int=42
-)->pd.DataFrame: # Columns row (number in the part), image, label, j (index of the label), other (index of the likeliest label that is not true), and the box if there are `boxes`; in random order
-    "Ads and their rightly predicted labels; raises an `AdsError` if there are none"
+)->pd.DataFrame: # Columns row, image, label, j, other, and the box if there are `boxes`; in random order
+    "Ads and their rightly predicted labels, with row in the part, index of the label, and index of the likeliest label that is not true"
     (p,y),ads = learn.part_preds(part),learn.dls.ads
     i,j = np.nonzero(decide(p, learn.thresholds(), learn.recipe.min_labels)*y)
-    d = pd.DataFrame(dict(row=i, image=ads.targs.index[(ads.split==part).to_numpy()][i], label=np.array(ads.vocab, dtype=object)[j], j=j, other=np.where(y, -1, p).argmax(1)[i]))
+    names,vocab,other = ads.targs.index[(ads.split==part).to_numpy()],np.array(ads.vocab, dtype=object),np.where(y, -1, p).argmax(1)
+    d = pd.DataFrame(dict(row=i, image=names[i], label=vocab[j], j=j, other=other[i]))
     if boxes is not None: d = d.merge(boxes, on=['image', 'label'])
-    if not len(d): raise AdsError(f'no label of the {part} part is predicted rightly' + (' and has a cue' if boxes is not None else '') + '; there is nothing to judge')
+    also = ' and has a cue' if boxes is not None else ''
+    if not len(d): raise AdsError(f'no label of the {part} part is predicted rightly{also}; there is nothing to judge')
     return d.sample(min(n or len(d), len(d)), random_state=seed).reset_index(drop=True)
 
-# %% ../nbs/09c_faithfulness.ipynb #135bb605
+# %% ../nbs/09c_faithfulness.ipynb #d882a907
 def pair_images(
     learn,           # From `ads_learner`
     pairs,           # From `correct_pairs`
@@ -353,7 +358,7 @@ def named_layers(learn)->dict: # first, middle, last -> module
     "The three convolutions of the backbone's entry"
     return {k: learn.model[0].get_submodule(n) for k,n in zip(('first', 'middle', 'last'), learn.backbone.layers)}
 
-# %% ../nbs/09c_faithfulness.ipynb #e2d91a89
+# %% ../nbs/09c_faithfulness.ipynb #efb94835
 def pair_cams(
     model:nn.Module,
     x:torch.Tensor,       # (N, 3, H, W), one image a pair
@@ -364,12 +369,12 @@ def pair_cams(
 )->dict: # Name of the layer -> (N, h, w)
     "One map for each image, each for a label of its own"
     choose(method, [*cam_methods, 'depths'], 'method')
-    ids = torch.as_tensor(np.asarray(labels))[:,None]
+    ids = torch.tensor(np.array(labels))[:,None]
     one = lambda a,j: [depth_cams(model, a, j)] if method=='depths' else layer_cams(model, a, list(layers.values()), j, method)
     got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
     return {name: torch.cat(cams)[:,0] for name,cams in zip(['all depths'] if method=='depths' else layers, got)}
 
-# %% ../nbs/09c_faithfulness.ipynb #6ebf2f07
+# %% ../nbs/09c_faithfulness.ipynb #4e81264d
 def edge_map(
     x:torch.Tensor, # (N, 3, H, W)
     h:int,          # Rows of the map
@@ -380,10 +385,12 @@ def edge_map(
     dx,dy = grey[...,1:-1,2:]-grey[...,1:-1,:-2],grey[...,2:,1:-1]-grey[...,:-2,1:-1]
     return F.adaptive_avg_pool2d((dx**2+dy**2).sqrt(), (h,w))[:,0]
 
-# %% ../nbs/09c_faithfulness.ipynb #b68a821e
-measures = {'no_evidence': 'maps without evidence', 'pointing': 'maximum in the box', 'pointing_cell': 'its cell touches the box', 'can_be_hit': 'boxes that can be hit',
-    'energy': 'share of the map in the box', 'box': 'share of the ad in the box', 'edges': 'correlation with edges', 'other_label': "correlation with another label's map",
-    'deletion': 'area under deletion', 'insertion': 'area under insertion', 'gain': 'insertion minus deletion'}
+# %% ../nbs/09c_faithfulness.ipynb #ebe6b376
+measures = {'no_evidence': 'maps without evidence', 'pointing': 'maximum in the box', 'pointing_cell': 'its cell touches the box',
+    'can_be_hit': 'boxes that can be hit', 'energy': 'share of the map in the box', 'box': 'share of the ad in the box',
+    'edges': 'correlation with edges', 'edges_coarse': 'the same, 7 x 7 cells', 'other_label': "correlation with another label's map",
+    'deletion': 'area under deletion', 'insertion': 'area under insertion', 'gain': 'insertion minus deletion',
+    'mirrored': 'same weights, ad mirrored', 'head': 'head randomized', 'half': 'upper half randomized', 'all': 'all randomized'}
 
 def map_scores(
     model:nn.Module,
@@ -398,7 +405,8 @@ def map_scores(
     "Every measure of each map"
     cams = torch.as_tensor(cams, dtype=torch.float32, device=x.device)
     h,w = cams.shape[1:]
-    d = pd.DataFrame(dict(no_evidence=cams.isnan().any(2).any(1).cpu().numpy().astype(float), edges=rank_correlation(cams, edge_map(x, h, w))))
+    d = pd.DataFrame(dict(no_evidence=cams.isnan().any(2).any(1).cpu().numpy().astype(float), edges=rank_correlation(cams, edge_map(x, h, w)),
+                          edges_coarse=rank_correlation(F.adaptive_avg_pool2d(cams, 7), edge_map(x, 7, 7))))
     if boxes is not None:
         b = np.asarray(boxes, dtype=float)
         d = d.assign(pointing=pointing_game(cams, b), pointing_cell=pointing_game(cams, b, 'cell'), can_be_hit=can_be_hit(b, h, w).astype(float),
@@ -409,7 +417,7 @@ def map_scores(
         d = d.join(pd.DataFrame({**c, 'gain': c['insertion']-c['deletion']}))
     return d
 
-# %% ../nbs/09c_faithfulness.ipynb #1c9e34de
+# %% ../nbs/09c_faithfulness.ipynb #48bf7016
 def _rows(scores, images, **about):
     "A row a measure: mean and interval over ads"
     return [dict(**about, measure=m, **mean_by_ad(scores[m], images)) for m in measures if m in scores and scores[m].notna().any()]
@@ -430,20 +438,21 @@ def faithfulness_table(
 )->pd.DataFrame: # Columns method, layer, grid, measure, mean, low, high, n, ads
     "All measures for methods and layers, with intervals over ads"
     model,x,layers = learn.model,pair_images(learn, pairs, part),named_layers(learn) if layers is None else layers
-    boxes,rows,grid = pairs[['x0', 'y0', 'x1', 'y1']].to_numpy() if 'x0' in pairs else None,[],7
+    boxes,rows = pairs[['x0', 'y0', 'x1', 'y1']].to_numpy() if 'x0' in pairs else None,[]
     score = lambda cams,other=None: map_scores(model, x, cams, pairs.j, boxes, other, n_curves, steps)
     for method in progress(methods, comment='judging maps'):
         cams,other = (pair_cams(model, x, j, layers, method) for j in (pairs.j, pairs.other))
         for name,c in cams.items():
-            grid = c.shape[-1]
-            rows += _rows(score(c, None if method=='eigencam' else other[name]), pairs.image, method=method, layer=name, grid=grid)
+            scores = score(c, None if method=='eigencam' else other[name]) # which knows no labels
+            rows += _rows(scores, pairs.image, method=method, layer=name, grid=c.shape[-1])
     if baselines:
-        for name,c in _costs_nothing(len(pairs), last := learn.model[0](x[:1]).shape[-1]).items(): rows += _rows(score(c), pairs.image, method=name, layer='none', grid=last)
+        grid = learn.model[0](x[:1]).shape[-1] # of the last map
+        for name,c in _costs_nothing(len(pairs), grid).items(): rows += _rows(score(c), pairs.image, method=name, layer='none', grid=grid)
     return pd.DataFrame(rows)
 
-# %% ../nbs/09c_faithfulness.ipynb #b8b30008
+# %% ../nbs/09c_faithfulness.ipynb #c5c11c0e
 def show_faithfulness(
-    table,     # From `faithfulness_table`
+    table,     # From `faithfulness_table` or `sanity_table`
     only=None  # Measures to show; default: all that are there
 ): # A table for people: a row a method and layer, a column a measure
     "Means with their intervals"
@@ -453,7 +462,7 @@ def show_faithfulness(
     wide = t.pivot_table(index=['method', 'layer'], columns='measure', values='text', aggfunc='first', sort=False)
     return wide.reindex(columns=only).fillna('').rename(columns=measures).rename_axis(columns=None)
 
-# %% ../nbs/09c_faithfulness.ipynb #4323a308
+# %% ../nbs/09c_faithfulness.ipynb #db117fca
 def sanity_table(
     learn,                # From `ads_learner`, its head fitted
     pairs,                # From `correct_pairs`
