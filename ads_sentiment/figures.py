@@ -478,7 +478,8 @@ def _show_prob(
     ax.barh(0, prob, height=.3, color='#0072B2' if yes else '#999999')
     ax.vlines(thresh, -.28, .28, color='#D55E00', lw=2)
     ax.text(0, .34, short_name(label, 22), fontweight='bold', va='bottom')
-    ax.text(0, -.34, f"{prob:.2f} {'≥' if yes else '<'} {thresh:.2f}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
+    p,t = (f'{v:.2f}' if v==0 or v>=.01 else f'{v:.1g}' for v in (prob, thresh))
+    ax.text(0, -.34, f"{p} {'≥' if yes else '<'} {t}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
     ax.set(xlim=(0, 1), ylim=(-1.6, 1.6))
     ax.axis('off')
 
@@ -535,7 +536,7 @@ def plot_cams(
             if i==0: ax.set_title('\n'.join(short_name(l, 24) for l in str(layer).splitlines()))
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), _cam_colors())
     bar = fig.colorbar(scale, ax=fig.axes, shrink=min(1, 2/len(labels)), aspect=25, anchor=(0, 1), panchor=False, ticks=[0,.5,1])
-    bar.set_label("evidence, share of the map's maximum")
+    bar.set_label("evidence, share of the map's maximum" if len(labels)>1 else 'share of maximum')
     if title: fig.suptitle('\n'.join(short_name(t, 30 + 24*len(layers)) for t in str(title).splitlines()), fontsize=9.5, x=.01, ha='left')
     return fig
 

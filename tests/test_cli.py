@@ -113,6 +113,69 @@ def test_predict_with_a_trained_model(tmp_path, pitt_root):
     assert p.reason.tolist()==['', 'not an image file that Pillow knows']
     assert ads('ads_predict', tmp_path/'run'/'efficientnet_lite0', tmp_path/'new').stdout.count('\n')==2
 
+@pytest.fixture(scope='session')
+def explain(tmp_path_factory):
+    "Run `ads_explain`, through a script like the one that an installation makes"
+    script = tmp_path_factory.mktemp('bin')/'ads_explain'
+    script.write_text("import sys\nfrom ads_sentiment.cli import ads_explain\nif __name__ == '__main__': sys.exit(ads_explain())\n")
+    def run(*args):
+        res = subprocess.run([sys.executable, '-W', 'ignore', script, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
+        print(res.stdout[-3000:], res.stderr[-3000:])
+        assert 'Traceback' not in res.stderr
+        return res
+    return run
+
+@pytest.fixture(scope='session')
+def predictor(pitt_root, tmp_path_factory):
+    "A predictor trained on the sixty ads, and one of them"
+    from ads_sentiment.data import ads_dataloaders
+    from ads_sentiment.datasets import pitt_ads
+    from ads_sentiment.learner import ads_learner
+    from ads_sentiment.predictor import save_predictor
+    from ads_sentiment.preprocess import prepare_images
+    ads,_ = prepare_images(pitt_ads(pitt_root), tmp_path_factory.mktemp('prepared'), size=96)
+    learn = ads_learner(ads_dataloaders(ads, size=96), engine='eager').fit_head()
+    return save_predictor(learn, tmp_path_factory.mktemp('predictor'), learn.thresholds()),pitt_ads(pitt_root).paths[ads.targs.index[0]]
+
+def test_explain(tmp_path, predictor, explain):
+    "Two ads of one name, one pixel and a text file: a picture each, a row a label and layer, the reason for what is left out"
+    folder,ad = predictor
+    for d in ('one', 'two'):
+        (tmp_path/d).mkdir()
+        Image.open(ad).convert('RGB').save(tmp_path/d/'ad.png')
+    Image.new('RGB', (1,1), 'red').save(tmp_path/'pixel.png')
+    (tmp_path/'notes.txt').write_text('hello')
+    res = explain(tmp_path/'one', tmp_path/'two'/'ad.png', tmp_path/'pixel.png', tmp_path/'notes.txt', '--predictor', folder, '--out', tmp_path/'out')
+    assert res.returncode==0 and '3 explained, 1 skipped' in res.stdout
+    assert {p.name for p in (tmp_path/'out').iterdir()}=={'ad.png', 'ad_2.png', 'pixel.png', 'explain.csv', 'skipped.csv'}
+    t = pd.read_csv(tmp_path/'out'/'explain.csv', keep_default_na=False)
+    assert list(t)==['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence']
+    assert t.file.nunique()==3 and (t.groupby('file').layer.nunique()==3).all()
+    w,h = Image.open(ad).size
+    seen = t[(t.evidence=='yes') & ~t.file.str.contains('pixel')]
+    assert len(seen) and seen.peak_x.astype(float).between(0, w).all() and seen.peak_y.astype(float).between(0, h).all()
+    assert (t[t.evidence=='no'][['peak_x', 'peak_y']]=='').all(axis=None)
+    assert pd.read_csv(tmp_path/'out'/'skipped.csv').reason.tolist()==['not an image file that Pillow knows']
+    assert Image.open(tmp_path/'out'/'ad.png').size[0] > 300
+
+def test_explain_names_labels_layers_and_method(tmp_path, predictor, explain):
+    folder,ad = predictor
+    vocab = json.loads((folder/'predictor.json').read_text())['vocab'][:2]
+    assert explain(ad, '--predictor', folder, '--out', tmp_path/'out', '--labels', ','.join(vocab), '--layers', 'features.bn2', '--method', 'layercam').returncode==0
+    t = pd.read_csv(tmp_path/'out'/'explain.csv')
+    assert t.label.tolist()==vocab and set(t.layer)=={'features.bn2'}
+
+@pytest.mark.parametrize('says,args', [('unknown label', ['--labels', 'Happyy']), ('unknown layer', ['--layers', 'layer4']), ("Did you mean 'gradcam'?", ['--method', 'grad-cam'])])
+def test_explain_refuses(tmp_path, predictor, explain, says, args):
+    folder,ad = predictor
+    res = explain(ad, '--predictor', folder, '--out', tmp_path/'out', *args)
+    assert res.returncode==2 and says in res.stderr and len(res.stderr.strip().splitlines())==1
+
+def test_explain_needs_its_arguments(tmp_path, explain):
+    for args in ([], ['a.jpg'], ['a.jpg', '--predictor', tmp_path], ['a.jpg', '--predictor', tmp_path, '--out', tmp_path/'out']):
+        res = explain(*args)
+        assert res.returncode==2 and len(res.stderr.strip().splitlines())==1
+
 def test_a_killed_run_goes_on(tmp_path, pitt_root):
     args = ['--data', pitt_root, '--backbones', 'efficientnet_lite0,mobilenet_v3_large', '--weights', 'random', '--size', 64, '--out', tmp_path/'run']
     first = subprocess.Popen([bin/'ads_study', *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
