@@ -8,7 +8,7 @@ __all__ = ['measures', 'cue_boxes', 'pointing_game', 'can_be_hit', 'energy_insid
            'rank_correlation', 'depth_cams', 'correct_pairs', 'pair_images', 'named_layers', 'pair_cams', 'edge_map',
            'map_scores', 'faithfulness_table', 'show_faithfulness', 'sanity_table']
 
-# %% ../nbs/09c_faithfulness.ipynb #83f6b6b1
+# %% ../nbs/09c_faithfulness.ipynb #a4a0953d
 from copy import deepcopy
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -24,7 +24,7 @@ from .look import in_style, new_figure, palette, short_name
 from .metrics import decide
 from .uncertainty import _interval, _takes
 
-# %% ../nbs/09c_faithfulness.ipynb #9fec72c4
+# %% ../nbs/09c_faithfulness.ipynb #cbf8bfce
 def _upright_size(path):
     "Width and height of an image file as people see it, from its header alone"
     with Image.open(path) as im:
@@ -38,7 +38,7 @@ def _drawn_root(ads):
         raise AdsError(f'{path} is not the file {image} as drawn; cue_boxes needs the ads of demo_ads, not prepared ones')
     return path.parents[len(Path(image).parts)-1]
 
-# %% ../nbs/09c_faithfulness.ipynb #399c3837
+# %% ../nbs/09c_faithfulness.ipynb #12b08b4d
 def cue_boxes(
     ads # From `demo_ads`, not prepared
 )->pd.DataFrame: # Columns image, label, x0, y0, x1, y1; a row a cue whose label is in use
@@ -49,7 +49,7 @@ def cue_boxes(
         rows += [(image, c['label'], *(np.array(c['box'])/size)) for c in cues[image] if c['label'] in ads.vocab]
     return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
 
-# %% ../nbs/09c_faithfulness.ipynb #60d3ab50
+# %% ../nbs/09c_faithfulness.ipynb #37bcbb84
 def _array(maps): return np.asarray(maps.detach().cpu() if torch.is_tensor(maps) else maps, dtype=float)
 
 def _maps_boxes(cams, boxes):
@@ -66,7 +66,7 @@ def _touches(low, high, n, slack):
     centre = (np.arange(n)+.5)/n
     return (centre > low[:,None]-slack) & (centre < high[:,None]+slack)
 
-# %% ../nbs/09c_faithfulness.ipynb #28d9703d
+# %% ../nbs/09c_faithfulness.ipynb #30db3c1a
 def pointing_game(
     cams,        # Maps (n, h, w); NaN: no evidence
     boxes,       # (n, 4): x0, y0, x1, y1 in shares of width and height
@@ -81,7 +81,7 @@ def pointing_game(
     top = cams >= cams.max((1,2), keepdims=True)
     return np.where(cams.max((1,2))>=0, (top&inside).sum((1,2))/top.sum((1,2)), 0.)
 
-# %% ../nbs/09c_faithfulness.ipynb #43e96c31
+# %% ../nbs/09c_faithfulness.ipynb #90a32573
 def can_be_hit(
     boxes, # (n, 4), as in `pointing_game`
     h:int, # Rows of the map
@@ -91,7 +91,7 @@ def can_be_hit(
     boxes = np.asarray(boxes, dtype=float)
     return _touches(boxes[:,1], boxes[:,3], h, 0).any(1) & _touches(boxes[:,0], boxes[:,2], w, 0).any(1)
 
-# %% ../nbs/09c_faithfulness.ipynb #828c7ee5
+# %% ../nbs/09c_faithfulness.ipynb #9506e5f2
 def _cover(low, high, n):
     "Which share of each of `n` equal cells of 0..1 lies between `low` and `high`: (boxes, n)"
     edge = np.arange(n+1)/n
@@ -108,7 +108,7 @@ def energy_inside(
     inside = (cams*_cover(boxes[:,1], boxes[:,3], h)[:,:,None]*_cover(boxes[:,0], boxes[:,2], w)[:,None]).sum((1,2))
     return inside/np.maximum(cams.sum((1,2)), np.finfo(float).tiny)
 
-# %% ../nbs/09c_faithfulness.ipynb #7a0be665
+# %% ../nbs/09c_faithfulness.ipynb #9d963ff3
 def centre_blob(
     size:int=7,   # Cells a side
     spread:float=.25 # Standard deviation, in shares of the side
@@ -126,7 +126,7 @@ def random_map(
     a = np.random.default_rng(seed).random((size,size))
     return a/a.max()
 
-# %% ../nbs/09c_faithfulness.ipynb #e838deaf
+# %% ../nbs/09c_faithfulness.ipynb #2f6b18ba
 def _mark(ax, im, cam, box):
     "A map over a grey ad, the box, and a cross where the map is highest"
     ax.imshow(im.convert('L').resize((224,224)), cmap='gray', vmin=-60, vmax=255, extent=(0,1,1,0))
@@ -140,7 +140,7 @@ def _mark(ax, im, cam, box):
     else: ax.text(.5, .5, 'no evidence', ha='center', va='center', bbox=dict(fc='white', ec='none'))
     ax.add_patch(Rectangle(box[:2], box[2]-box[0], box[3]-box[1], fill=False, ec='#00E5C8', lw=2))
 
-# %% ../nbs/09c_faithfulness.ipynb #a109a8e6
+# %% ../nbs/09c_faithfulness.ipynb #e71101cf
 @in_style
 def plot_pointing(
     images,  # Pillow images, one a map
@@ -163,7 +163,7 @@ def plot_pointing(
     for ax in list(axs): ax.axis('off')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #9903c312
+# %% ../nbs/09c_faithfulness.ipynb #269dec6e
 def mean_by_ad(
     values,          # One number a map; NaN is left out
     images,          # The ad of each
@@ -179,7 +179,7 @@ def mean_by_ad(
     low,high = _interval(pd.DataFrame({'value': draws}), level).loc['value']
     return dict(mean=d.value.mean(), low=low, high=high, n=len(d), ads=len(by))
 
-# %% ../nbs/09c_faithfulness.ipynb #e3f2c463
+# %% ../nbs/09c_faithfulness.ipynb #c388b018
 def blurred(
     x:torch.Tensor, # Images (N, 3, H, W)
     spread:float=.08 # Standard deviation of the blur, in shares of the height
@@ -192,7 +192,7 @@ def blurred(
     x = F.conv2d(F.pad(x, (k,k,0,0), mode='reflect'), bell, groups=x.shape[1])
     return F.conv2d(F.pad(x, (0,0,k,k), mode='reflect'), bell.mT, groups=x.shape[1])
 
-# %% ../nbs/09c_faithfulness.ipynb #0284d801
+# %% ../nbs/09c_faithfulness.ipynb #b13db9fe
 def pixel_order(
     cams:torch.Tensor, # Maps (N, h, w); NaN: no evidence
     size               # Height and width of the images
@@ -204,7 +204,7 @@ def pixel_order(
     place = torch.arange(fine.shape[1], device=fine.device, dtype=torch.float32).expand_as(order)
     return (torch.zeros_like(fine).scatter_(1, order, place)/fine.shape[1]).view(-1, 1, *size)
 
-# %% ../nbs/09c_faithfulness.ipynb #7c72e3e0
+# %% ../nbs/09c_faithfulness.ipynb #d036a580
 @torch.no_grad()
 def deletion_insertion(
     model:nn.Module,     # Images (N, 3, H, W) to logits (N, labels)
@@ -227,7 +227,7 @@ def deletion_insertion(
         curves['insertion'].append(probs(torch.where(taken, x, base)))
     return {k: torch.stack(v, 1).cpu().numpy() for k,v in curves.items()}
 
-# %% ../nbs/09c_faithfulness.ipynb #6d1563c1
+# %% ../nbs/09c_faithfulness.ipynb #ab8eeae5
 def curve_area(
     curves # (N, steps+1)
 )->np.ndarray: # (N,)
@@ -235,7 +235,7 @@ def curve_area(
     c = np.asarray(curves, dtype=float)
     return (c[:,1:]+c[:,:-1]).mean(1)/2
 
-# %% ../nbs/09c_faithfulness.ipynb #a9af6188
+# %% ../nbs/09c_faithfulness.ipynb #7edf93b0
 @in_style
 def plot_curves(
     curves:dict # Name -> what `deletion_insertion` gave
@@ -253,7 +253,7 @@ def plot_curves(
     fig.axes[0].set_ylabel('probability of the label')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #bb5c0819
+# %% ../nbs/09c_faithfulness.ipynb #a8372dea
 _parts = ('head', 'half', 'all')
 
 def _with_numbers(model):
@@ -275,7 +275,7 @@ def randomize(
             if t.is_floating_point(): t.copy_(t.flatten()[torch.randperm(t.numel(), generator=g).to(t.device)].view(t.shape))
     return copy
 
-# %% ../nbs/09c_faithfulness.ipynb #e50cca3a
+# %% ../nbs/09c_faithfulness.ipynb #4381f977
 def rank_correlation(
     a, # Maps (n, h, w)
     b  # Maps (n, h, w)
@@ -289,7 +289,7 @@ def rank_correlation(
     bad = np.isnan(a).any(1) | np.isnan(b).any(1) | (scale==0)
     return np.where(bad, np.nan, (ra*rb).sum(1)/np.where(bad, 1, scale))
 
-# %% ../nbs/09c_faithfulness.ipynb #f880e22f
+# %% ../nbs/09c_faithfulness.ipynb #b8a0e903
 def _depth_maps(body, x):
     "The body's output, and the maps of its taps before they are averaged down"
     taps,maps = getattr(body, 'taps', []),{}
@@ -306,7 +306,7 @@ def _to_grid(a, size):
     if size < a.shape[-1]: return F.adaptive_avg_pool2d(a, size)
     return F.interpolate(a, size=(size,size), mode='bilinear', align_corners=False)
 
-# %% ../nbs/09c_faithfulness.ipynb #8dee025b
+# %% ../nbs/09c_faithfulness.ipynb #8c5112c4
 def depth_cams(
     model:nn.Module, # A body and a head that begins with averaging, as `ads_learner` makes them
     x:torch.Tensor,  # (N, 3, H, W), normalized
@@ -325,7 +325,7 @@ def depth_cams(
     ws,size = w.split([m.shape[1] for m in parts], 2),size or 2*out.shape[-1]
     return _scaled(sum(_to_grid(torch.einsum('knc,nchw->nkhw', v, m), size) for v,m in zip(ws, parts)))
 
-# %% ../nbs/09c_faithfulness.ipynb #19a281c1
+# %% ../nbs/09c_faithfulness.ipynb #6f66b1ed
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
     boxes=None,      # From `cue_boxes`; `None`: any ads, no boxes
@@ -343,7 +343,7 @@ def correct_pairs(
     if not len(d): raise AdsError(f'no label of the {part} part is predicted rightly{also}; there is nothing to judge')
     return d.sample(min(n or len(d), len(d)), random_state=seed).reset_index(drop=True)
 
-# %% ../nbs/09c_faithfulness.ipynb #d882a907
+# %% ../nbs/09c_faithfulness.ipynb #9da36880
 def pair_images(
     learn,           # From `ads_learner`
     pairs,           # From `correct_pairs`
@@ -358,7 +358,7 @@ def named_layers(learn)->dict: # first, middle, last -> module
     "The three convolutions of the backbone's entry"
     return {k: learn.model[0].get_submodule(n) for k,n in zip(('first', 'middle', 'last'), learn.backbone.layers)}
 
-# %% ../nbs/09c_faithfulness.ipynb #efb94835
+# %% ../nbs/09c_faithfulness.ipynb #3e66ea49
 def pair_cams(
     model:nn.Module,
     x:torch.Tensor,       # (N, 3, H, W), one image a pair
@@ -374,7 +374,7 @@ def pair_cams(
     got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
     return {name: torch.cat(cams)[:,0] for name,cams in zip(['all depths'] if method=='depths' else layers, got)}
 
-# %% ../nbs/09c_faithfulness.ipynb #4e81264d
+# %% ../nbs/09c_faithfulness.ipynb #22d41012
 def edge_map(
     x:torch.Tensor, # (N, 3, H, W)
     h:int,          # Rows of the map
@@ -385,7 +385,7 @@ def edge_map(
     dx,dy = grey[...,1:-1,2:]-grey[...,1:-1,:-2],grey[...,2:,1:-1]-grey[...,:-2,1:-1]
     return F.adaptive_avg_pool2d((dx**2+dy**2).sqrt(), (h,w))[:,0]
 
-# %% ../nbs/09c_faithfulness.ipynb #ebe6b376
+# %% ../nbs/09c_faithfulness.ipynb #c51154d1
 measures = {'no_evidence': 'maps without evidence', 'pointing': 'maximum in the box', 'pointing_cell': 'its cell touches the box',
     'can_be_hit': 'boxes that can be hit', 'energy': 'share of the map in the box', 'box': 'share of the ad in the box',
     'edges': 'correlation with edges', 'edges_coarse': 'the same, 7 x 7 cells', 'other_label': "correlation with another label's map",
@@ -417,7 +417,7 @@ def map_scores(
         d = d.join(pd.DataFrame({**c, 'gain': c['insertion']-c['deletion']}))
     return d
 
-# %% ../nbs/09c_faithfulness.ipynb #48bf7016
+# %% ../nbs/09c_faithfulness.ipynb #63c0ac3f
 def _rows(scores, images, **about):
     "A row a measure: mean and interval over ads"
     return [dict(**about, measure=m, **mean_by_ad(scores[m], images)) for m in measures if m in scores and scores[m].notna().any()]
@@ -450,7 +450,7 @@ def faithfulness_table(
         for name,c in _costs_nothing(len(pairs), grid).items(): rows += _rows(score(c), pairs.image, method=name, layer='none', grid=grid)
     return pd.DataFrame(rows)
 
-# %% ../nbs/09c_faithfulness.ipynb #c5c11c0e
+# %% ../nbs/09c_faithfulness.ipynb #66b9d94c
 def show_faithfulness(
     table,     # From `faithfulness_table` or `sanity_table`
     only=None  # Measures to show; default: all that are there
@@ -462,7 +462,7 @@ def show_faithfulness(
     wide = t.pivot_table(index=['method', 'layer'], columns='measure', values='text', aggfunc='first', sort=False)
     return wide.reindex(columns=only).fillna('').rename(columns=measures).rename_axis(columns=None)
 
-# %% ../nbs/09c_faithfulness.ipynb #db117fca
+# %% ../nbs/09c_faithfulness.ipynb #e667e4bc
 def sanity_table(
     learn,                # From `ads_learner`, its head fitted
     pairs,                # From `correct_pairs`
