@@ -173,12 +173,12 @@ def _peaks(file, seen, size):
     "Rows of explain.csv for one ad of `size` (width, height)"
     import numpy as np
     for k,label in enumerate(seen['labels']):
+        said = dict(prob=round(float(seen['probs'][k]), 6), threshold=round(float(seen['thresholds'][k]), 6), predicted='yes' if seen['predicted'][k] else 'no')
         for layer,cam in zip(seen['layers'], seen['cams'][k]):
             none = bool(np.isnan(cam).any())
             y,x = (None,None) if none else np.unravel_index(cam.argmax(), cam.shape)
             place = ['', ''] if none else [round(float((v+.5)/n*m), 1) for v,n,m in zip((x,y), cam.shape[::-1], size)]
-            yield dict(file=str(file), label=label, prob=round(float(seen['probs'][k]), 6), threshold=round(float(seen['thresholds'][k]), 6), predicted='yes' if seen['predicted'][k] else 'no',
-                       layer=layer, peak_x=place[0], peak_y=place[1], evidence='no' if none else 'yes')
+            yield dict(file=str(file), label=label, **said, layer=layer, peak_x=place[0], peak_y=place[1], evidence='no' if none else 'yes')
 
 def _explain_files(model, files, out, **how):
     "A PNG a file and the rows of both tables; files that can't be read are passed over"
@@ -187,6 +187,7 @@ def _explain_files(model, files, out, **how):
     from ads_sentiment.gradcam import gradcam, plot_seen
     from ads_sentiment.preprocess import UnreadableImage, read_image
     rows,skipped,taken = [],[],{}
+    places = None if how['layers'] else ('first', 'middle', 'last')
     for f in progress(files, comment='explaining'):
         try: size = read_image(f).size
         except UnreadableImage as e:
@@ -194,7 +195,7 @@ def _explain_files(model, files, out, **how):
             continue
         seen = gradcam(model, f, **how)
         taken[f.stem] = k = taken.get(f.stem, 0)+1
-        save_figure(plot_seen(seen, title=f.name), out/(f'{f.stem}.png' if k==1 else f'{f.stem}_{k}.png'))
+        save_figure(plot_seen(seen, title=f.name, places=places), out/(f'{f.stem}.png' if k==1 else f'{f.stem}_{k}.png'))
         rows += _peaks(f, seen, size)
     return rows,skipped
 

@@ -468,9 +468,11 @@ def _show_prob(
     prob:float,   # Its probability
     thresh:float, # Its threshold
     tag:str='',   # One of `tag_looks`, shown below
+    yes=None      # Is it predicted? Default: if the threshold is reached
 ):
     "A label's name, its probability as a bar and its threshold as a line"
-    yes = prob >= thresh
+    reached = prob >= thresh
+    yes = reached if yes is None else yes
     if tag:
         mark,color = tag_looks[choose(tag, tag_looks, 'tag')]
         ax.text(0, -.95, f'{mark} {tag}', va='top', fontweight='bold', color=color)
@@ -479,7 +481,7 @@ def _show_prob(
     ax.vlines(thresh, -.28, .28, color='#D55E00', lw=2)
     ax.text(0, .34, short_name(label, 22), fontweight='bold', va='bottom')
     p,t = (f'{v:.2f}' if v==0 or v>=.01 else f'{v:.1g}' for v in (prob, thresh))
-    ax.text(0, -.34, f"{p} {'≥' if yes else '<'} {t}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
+    ax.text(0, -.34, f"{p} {'≥' if reached else '<'} {t}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
     ax.set(xlim=(0, 1), ylim=(-1.6, 1.6))
     ax.axis('off')
 
@@ -513,7 +515,8 @@ def plot_cams(
     probs,       # Probability of each label, 0 to 1
     thresholds,  # Threshold of each label, or one for all
     title:str='',# Shown above, such as the name of the ad; it may have several lines
-    tags=None    # For each label 'hit', 'miss', 'false alarm', 'rightly absent' or ''
+    tags=None,   # For each label 'hit', 'miss', 'false alarm', 'rightly absent' or ''
+    predicted=None # For each label, is it predicted? Default: where the threshold is reached
 )->Figure:
     "The ad at the left, then a row a label: its probability against its threshold and its map at each layer"
     cams,probs,thresholds = _check_cams(cams, labels, layers, probs, thresholds)
@@ -529,7 +532,7 @@ def plot_cams(
     left.set_anchor('N')
     left.axis('off')
     for i,label in enumerate(labels):
-        _show_prob(fig.add_subplot(grid[i,1]), label, probs[i], thresholds[i], tags[i])
+        _show_prob(fig.add_subplot(grid[i,1]), label, probs[i], thresholds[i], tags[i], None if predicted is None else predicted[i])
         for j,layer in enumerate(layers):
             ax = fig.add_subplot(grid[i,2+j])
             _show_cam(ax, ad.convert('L'), cams[i,j])

@@ -99,6 +99,7 @@ def _check_map(model, layer, held, x, body):
         raise AdsError(f'layer {name!r} {found}; a map (N, channels, h, w) of more than one pixel is needed. '
                        f'For images of {size}, convolutions with such maps: {_few(map_convs(model, x, body))}')
 
+# %% ../nbs/09_gradcam.ipynb #6036c256
 def cut_forward(
     model:nn.Module, # Images (N, 3, H, W) to logits (N, labels)
     x:torch.Tensor,  # (N, 3, H, W), normalized
@@ -111,7 +112,8 @@ def cut_forward(
     if not layers: raise AdsError(f'no layers to explain; convolutions with maps: {_few(map_convs(model, x, body))}')
     p = next(model.parameters(), x)
     x = x.as_subclass(torch.Tensor).to(p.device, p.dtype)
-    with at_rest(model), torch.autocast(x.device.type, enabled=False), torch.set_grad_enabled(grads), RestingNorms(), cut_at(layers) as held: logits = model(x)
+    full = torch.autocast(x.device.type, enabled=False)
+    with at_rest(model), full, torch.set_grad_enabled(grads), RestingNorms(), cut_at(layers) as held: logits = model(x)
     for m in layers: _check_map(model, m, held, x, body)
     if logits.dim()!=2: raise AdsError(f'the model puts out {tuple(logits.shape)}; expected logits (N, labels)')
     return logits,[held[m] for m in layers]
@@ -213,9 +215,15 @@ def _fastai_tensor(dls, im):
     items.split_idx = batches.split_idx = 1 # as fastai sets them before each round through the validation set
     return batches(items(PILImage(im))[None].to(default_device()))[0]
 
+def _tuned(learn):
+    "The tuned thresholds, computed once after each `fit_head`"
+    kept = getattr(learn, '_tuned_once', (None, None))
+    if kept[0] is not learn.tuning: learn._tuned_once = kept = (learn.tuning, learn.thresholds())
+    return kept[1]
+
 def _thresholds(learn):
     "Thresholds of a learner's labels: tuned if its head was fitted, otherwise the loss function's or one half"
-    if hasattr(learn, 'tuning'): return learn.thresholds()
+    if hasattr(learn, 'tuning'): return _tuned(learn)
     th = getattr(learn.loss_func, 'thresh', None)
     return np.broadcast_to(np.asarray(.5 if th is None else th, dtype=float), len(learn.dls.vocab))
 
@@ -236,8 +244,8 @@ def _about(
     model = learn.model
     body = model[0] if isinstance(model, nn.Sequential) and len(model)==2 else model
     tensor = (lambda im: ad_tensor(im, how)) if how else (lambda im: _fastai_tensor(learn.dls, im))
-    return SimpleNamespace(model=model, body=body, vocab=list(vocab), thresholds=None if th is None else np.asarray(th, dtype=float), min_labels=getattr(recipe, 'min_labels', 0),
-                           single=single, how=how, tensor=tensor, layers=entry.layers if entry else None)
+    return SimpleNamespace(model=model, body=body, vocab=list(vocab), thresholds=None if th is None else np.asarray(th, dtype=float),
+                           min_labels=getattr(recipe, 'min_labels', 0), single=single, how=how, tensor=tensor, layers=entry.layers if entry else None)
 
 # %% ../nbs/09_gradcam.ipynb #e6975967
 def _open(image, how):
@@ -281,26 +289,29 @@ def _find_labels(about, labels, probs, truth=None):
     return [int(probs.argmax())],th,'no label is predicted; shown is the most probable'
 
 # %% ../nbs/09_gradcam.ipynb #2dad24c7
-def _tags(labels, predicted, truth):
-    "What became of each label: 'hit', 'miss', 'false alarm' or 'rightly absent'"
-    name = {(True,True): 'hit', (False,True): 'miss', (True,False): 'false alarm', (False,False): 'rightly absent'}
-    return [name[bool(yes), l in truth] for l,yes in zip(labels, predicted)]
+def _result(about, small, i, found, p, im, names, method, note, size):
+    "What `gradcam` gives for image `i` of a batch"
+    ids,th,said = found
+    cams = [F.interpolate(c[i:i+1,:len(ids)], size=size, mode='bilinear', align_corners=False)[0].cpu().numpy() for c in small]
+    yes = decide(p[None], th, about.min_labels)[0][ids]>0
+    return dict(labels=[about.vocab[j] for j in ids], probs=p[ids], thresholds=th[ids], predicted=yes, layers=names, cams=np.stack(cams, 1), image=im,
+                method=method, note='; '.join(filter(None, [said, note])))
 
 def _explain(about, images, labels, layers, method, chunk, truth=None):
     "As `gradcam`, for one batch"
     ims = [_open(im, about.how) for im in images]
-    x = torch.stack([about.tensor(im) for im in ims])
-    names,mods,note = _find_layers(about, layers, x.to(next(about.model.parameters()).device))
+    x = torch.stack([about.tensor(im) for im in ims]).to(next(about.model.parameters()).device)
+    names,mods,note = _find_layers(about, layers, x)
     logits,maps = cut_forward(about.model, x, mods, method!='eigencam', about.body)
-    if logits.shape[1]!=len(about.vocab): raise AdsError(f'the model puts out {logits.shape[1]} logits for {len(about.vocab)} names of labels')
+    n = len(about.vocab)
+    if logits.shape[1]!=n: raise AdsError(f'the model puts out {logits.shape[1]} logits for {n} names of labels')
     probs = (logits.softmax(1) if about.single else logits.sigmoid()).detach().cpu().numpy()
     found = [_find_labels(about, labels, p, truth) for p in probs]
     most = max(len(ids) for ids,*_ in found)
     small = cams_from(logits, maps, [(ids*most)[:most] for ids,*_ in found], method, chunk)
-    cams = torch.stack([F.interpolate(c, size=x.shape[-2:], mode='bilinear', align_corners=False) for c in small], 2).cpu().numpy()
-    return [dict(labels=[about.vocab[j] for j in ids], probs=p[ids], thresholds=th[ids], predicted=decide(p[None], th, about.min_labels)[0][ids]>0, layers=names,
-                 cams=c[:len(ids)], image=im, method=method, default_layers=layers is None, note='; '.join(filter(None, [said, note]))) for (ids,th,said),p,c,im in zip(found, probs, cams, ims)]
+    return [_result(about, small, i, f, p, im, names, method, note, x.shape[-2:]) for i,(f,p,im) in enumerate(zip(found, probs, ims))]
 
+# %% ../nbs/09_gradcam.ipynb #1f145df9
 def gradcam(
     learn,                # From `ads_learner`, a loaded `Predictor`, or any fastai `Learner` with a vision model
     images,               # An image file or Pillow image, or a list of them
@@ -309,8 +320,8 @@ def gradcam(
     method:str='gradcam', # One of `cam_methods`
     chunk:int=None,       # Labels at a time, as in `layer_cams`
     bs:int=8              # Images at a time
-): # For one image a dict: `labels`, `probs`, `thresholds`, `predicted`, `layers`, `cams` (labels, layers, size, size), `image`, `method`, `note`, `default_layers`; for a list, a list of them
-    "Where the evidence for labels lies in ads; maps are in 0..1 and have the size of the model's input, or are NaN where there is no evidence"
+): # For one image a dict, for a list a list of them: see below
+    "Where the evidence for labels lies in ads: maps in 0..1, in the size of the model's input, or NaN where there is no evidence"
     choose(method, cam_methods, 'method')
     single,about = isinstance(images, (str, Path, Image.Image)),_about(learn)
     images = [images] if single else list(images)
@@ -319,19 +330,30 @@ def gradcam(
     return seen[0] if single else seen
 
 # %% ../nbs/09_gradcam.ipynb #fb230fd4
+def _tags(labels, predicted, truth):
+    "What became of each label"
+    name = {(True,True): 'hit', (False,True): 'miss', (True,False): 'false alarm', (False,False): 'rightly absent'}
+    return [name[bool(yes), l in truth] for l,yes in zip(labels, predicted)]
+
+def _places(seen, layers): # Words for the default layers, if there are three of them
+    return ('first', 'middle', 'last') if layers is None and len(seen['layers'])==3 else None
+
 def plot_seen(
     seen:dict,    # For one image, from `gradcam`
     tags=None,    # For each label 'hit', 'miss', 'false alarm' or 'rightly absent'
     title:str='', # Shown above
-    most:int=8    # Rows at most; the title counts the others
+    most:int=8,   # Rows at most; the title counts the others
+    places=None   # Words above the names of layers, such as 'first', 'middle', 'last'
 ): # A matplotlib `Figure`
     "What `gradcam` found in one ad, as a grid labels x layers"
     n,names = len(seen['labels']),[l if len(l)<=24 else '…'+l[-23:] for l in seen['layers']] # the end of a name says more than its beginning
-    heads = [f'{p}\n{l}' for p,l in zip(('first', 'middle', 'last'), names)] if seen['default_layers'] and len(names)==3 else names
+    heads = [f'{p}\n{l}' for p,l in zip(places, names)] if places else names
     left = f"{n-most} more: {', '.join(seen['labels'][most:])}" if n>most else ''
     lines = '\n'.join(filter(None, [title, seen['note'], left]))
-    return plot_cams(seen['image'], seen['cams'][:most], seen['labels'][:most], heads, seen['probs'][:most], seen['thresholds'][:most], lines, tags and tags[:most])
+    labels,cams,probs,thresholds,yes = (seen[k][:most] for k in ('labels', 'cams', 'probs', 'thresholds', 'predicted'))
+    return plot_cams(seen['image'], cams, labels, heads, probs, thresholds, lines, tags and tags[:most], yes)
 
+# %% ../nbs/09_gradcam.ipynb #2999a4e1
 def show_gradcam(
     learn,                # As in `gradcam`
     image,                # An image file or a Pillow image
@@ -346,7 +368,7 @@ def show_gradcam(
     about,truth = _about(learn),[truth] if isinstance(truth, str) else truth
     for l in [] if truth is None else truth: choose(l, about.vocab, 'label')
     seen = _explain(about, [image], labels, layers, choose(method, cam_methods, 'method'), None, truth)[0]
-    return plot_seen(seen, None if truth is None else _tags(seen['labels'], seen['predicted'], truth), title, most)
+    return plot_seen(seen, None if truth is None else _tags(seen['labels'], seen['predicted'], truth), title, most, _places(seen, layers))
 
 # %% ../nbs/09_gradcam.ipynb #5ef30418
 def first_filters(

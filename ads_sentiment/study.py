@@ -12,9 +12,9 @@ from .backbones import backbone_table, backbones, get_backbone
 from .core import AdsError, atomic_write, default_device, digest, progress, read_json, set_seed, stage, write_csv, write_json
 from .datasets import load_ads
 from .engines import check_engine
-from .figures import (plot_cams, plot_filter, plot_filters, plot_history, plot_label_confusions, plot_label_counts, plot_per_label,
+from .figures import (plot_filter, plot_filters, plot_history, plot_label_confusions, plot_label_counts, plot_per_label,
     plot_results, plot_transforms, save_figure)
-from .gradcam import first_filters, gradcam
+from .gradcam import first_filters, show_gradcam
 from .learner import recipe_learner
 from .metrics import baselines, decide, ece, log_loss, per_label, roc_auc, top_k_hit
 from .predictor import package_versions, save_predictor
@@ -178,18 +178,14 @@ def _shown_ads(ads, n=3, seed=42):
     test = ads.targs[ads.split=='test']
     return test.sample(frac=1, random_state=seed).sum(axis=1).sort_values(ascending=False, kind='stable').index[:n]
 
-def _backbone_figures(learn, trial, ads, sources, folder, figures):
+def _backbone_figures(learn, ads, sources, folder, figures):
     "Confusions, first filters and Grad-CAM of one backbone"
     name = learn.backbone.name.replace('/', '_')
     save_figure(plot_label_confusions(_read_table(folder/'per_label.csv')), figures/f'confusion_{name}.png')
     save_figure(plot_filters(first_filters(learn.model[0]), f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')
-    threshold = dict(zip(ads.vocab, np.broadcast_to(trial.thresholds, len(ads.vocab))))
     for k,image in enumerate(progress(list(_shown_ads(ads)), comment='Grad-CAM')):
-        seen = gradcam(learn, sources[image])
-        im = read_image(sources[image]).resize((learn.dls.how['size'],)*2, Image.Resampling.BILINEAR)
-        truth = ', '.join(l for l in ads.vocab if ads.targs.loc[image, l])
-        fig = plot_cams(im, seen['cams'], seen['labels'], ['first', 'middle', 'last'], seen['probs'], [threshold[l] for l in seen['labels']],
-                        title=f'{learn.backbone.name}: {image}\ntruth: {truth}')
+        truth = [l for l in ads.vocab if ads.targs.loc[image, l]]
+        fig = show_gradcam(learn, sources[image], truth=truth, title=f'{learn.backbone.name}: {image}', most=5)
         save_figure(fig, figures/f'gradcam_{name}_{k+1}.png', dpi=100)
 
 # %% ../nbs/10_study.ipynb #75da698d
@@ -299,8 +295,8 @@ def _one(out, splits, sources, name, **how):
     part = folder.with_name(f'.{folder.name}') # renamed when all of it is there
     if (folder/'result.json').exists(): return print(f'{name}: finished before', flush=True)
     with stage(name, None) as t:
-        learn,trial = run_backbone(splits, name, part, **how)
-        _backbone_figures(learn, trial, splits[0], sources, part, figures)
+        learn,_ = run_backbone(splits, name, part, **how)
+        _backbone_figures(learn, splits[0], sources, part, figures)
         part.rename(folder)
     r = read_json(folder/'result.json')
     print(f"{name} ({r['weights']}): macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; "
