@@ -40,7 +40,7 @@ readme: $(READY)
 	$(BIN)/jupyter nbconvert nbs/index.ipynb --to markdown --output-dir . --output README \
 		--NbConvertApp.output_files_dir=nbs/images \
 		--RegexRemovePreprocessor.enabled=True --RegexRemovePreprocessor.patterns='^#\|\s*hide'
-	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { print }' README.md | cat -s > README.new && mv README.new README.md
+	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { gsub(/\]\(images\//, "](nbs/images/"); print }' README.md | cat -s > README.new && mv README.new README.md
 
 docs: $(READY)
 	@command -v quarto >/dev/null || { echo "Quarto is not on PATH. Get it from https://quarto.org/docs/get-started/ (or run nbdev_install_quarto), then make docs again."; exit 1; }
