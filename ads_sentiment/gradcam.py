@@ -326,6 +326,7 @@ def gradcam(
     single,about = isinstance(images, (str, Path, Image.Image)),_about(learn)
     images = [images] if single else list(images)
     if not images: raise AdsError('no images to explain; expected a file, a Pillow image, or a list of them')
+    if not isinstance(bs, int) or bs<1: raise AdsError(f'bs={bs!r}: expected a whole number of images, at least 1')
     seen = [s for i in range(0, len(images), bs) for s in _explain(about, images[i:i+bs], labels, layers, method, chunk)]
     return seen[0] if single else seen
 
@@ -346,7 +347,7 @@ def plot_seen(
     places=None   # Words above the names of layers, such as 'first', 'middle', 'last'
 ): # A matplotlib `Figure`
     "What `gradcam` found in one ad, as a grid labels x layers"
-    n,names = len(seen['labels']),[l if len(l)<=20 else '…'+l[-19:] for l in seen['layers']] # the end of a name says more than its beginning
+    n,names = len(seen['labels']),[l if len(l)<=20 else '…'+l[-19:].lstrip('.') for l in seen['layers']] # the end of a name says more than its beginning
     heads = [f'{p}\n{l}' for p,l in zip(places, names)] if places else names
     left = f"{n-most} more: {', '.join(seen['labels'][most:])}" if n>most else ''
     lines = '\n'.join(filter(None, [title, seen['note'], left]))

@@ -21,7 +21,7 @@ from ads_sentiment.metrics import macro_f1
 from ads_sentiment.preprocess import prepare_images, read_image
 from ads_sentiment.recipes import reference
 
-names,n,labels,timed = ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3'],1200,18,128
+names,n,labels,timed = ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3'],1200,18,64
 epochs,parts = 100,dict(train=.6, valid=.2)
 paths,source = posters(n)
 folder = Path(tempfile.mkdtemp())
@@ -78,7 +78,7 @@ def stand_ins(home): # Files of random weights where torch looks for the publish
 
 def same_head(): # Macro-F1 of the reference's head without augmentation, trained on images, and on features computed once
     ads,_ = prepare_images(csv_ads(poster_csv()) if source=='film posters' else demo_ads(), tempfile.mkdtemp(), reencode=True)
-    recipe,res = replace(reference, aug='none', body='frozen', passes=1, epochs=20),[]
+    recipe,res = replace(reference, aug='none', body='frozen', passes=1, epochs=10),[]
     for what,fit in [('images, every epoch anew', 'fit_recipe'), ('features, computed once', 'fit_head')]:
         learn = recipe_learner(ads, 'efficientnet_lite0', recipe, size=128)
         start = time.perf_counter()
