@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
 from PIL import Image, ImageOps
-from fastai.vision.all import PILImage
 from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -23,6 +22,7 @@ from .figures import plot_cams
 from .metrics import decide
 from .predictor import Predictor, ad_tensor
 from .preprocess import UnreadableImage, _to_rgb, read_image
+from fastai.vision.all import PILImage
 
 # %% ../nbs/09_gradcam.ipynb #af790d1d
 @contextmanager
@@ -346,7 +346,7 @@ def plot_seen(
     places=None   # Words above the names of layers, such as 'first', 'middle', 'last'
 ): # A matplotlib `Figure`
     "What `gradcam` found in one ad, as a grid labels x layers"
-    n,names = len(seen['labels']),[l if len(l)<=24 else '…'+l[-23:] for l in seen['layers']] # the end of a name says more than its beginning
+    n,names = len(seen['labels']),[l if len(l)<=20 else '…'+l[-19:] for l in seen['layers']] # the end of a name says more than its beginning
     heads = [f'{p}\n{l}' for p,l in zip(places, names)] if places else names
     left = f"{n-most} more: {', '.join(seen['labels'][most:])}" if n>most else ''
     lines = '\n'.join(filter(None, [title, seen['note'], left]))
