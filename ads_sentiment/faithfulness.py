@@ -8,7 +8,7 @@ __all__ = ['measures', 'cue_boxes', 'pointing_game', 'can_be_hit', 'energy_insid
            'rank_correlation', 'depth_cams', 'correct_pairs', 'pair_images', 'named_layers', 'pair_cams', 'edge_map',
            'map_scores', 'faithfulness_table', 'show_faithfulness', 'sanity_table']
 
-# %% ../nbs/09c_faithfulness.ipynb #51b8d0d5
+# %% ../nbs/09c_faithfulness.ipynb #a8b4d71b
 from copy import deepcopy
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -24,7 +24,7 @@ from .look import in_style, new_figure, palette, short_name
 from .metrics import decide
 from .uncertainty import _interval, _takes
 
-# %% ../nbs/09c_faithfulness.ipynb #c82fe01a
+# %% ../nbs/09c_faithfulness.ipynb #b3ba68f3
 def _upright_size(path):
     "Width and height of an image file as people see it, from its header alone"
     with Image.open(path) as im:
@@ -38,7 +38,7 @@ def _drawn_root(ads):
         raise AdsError(f'{path} is not the file {image} as drawn; cue_boxes needs the ads of demo_ads, not prepared ones')
     return path.parents[len(Path(image).parts)-1]
 
-# %% ../nbs/09c_faithfulness.ipynb #1f4de3b9
+# %% ../nbs/09c_faithfulness.ipynb #9e60e478
 def cue_boxes(
     ads # From `demo_ads`, not prepared
 )->pd.DataFrame: # Columns image, label, x0, y0, x1, y1; a row a cue whose label is in use
@@ -49,7 +49,7 @@ def cue_boxes(
         rows += [(image, c['label'], *(np.array(c['box'])/size)) for c in cues[image] if c['label'] in ads.vocab]
     return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
 
-# %% ../nbs/09c_faithfulness.ipynb #ccebf44d
+# %% ../nbs/09c_faithfulness.ipynb #a507b40e
 def _array(maps): return np.asarray(maps.detach().cpu() if torch.is_tensor(maps) else maps, dtype=float)
 
 def _maps_boxes(cams, boxes):
@@ -66,7 +66,7 @@ def _touches(low, high, n, slack):
     centre = (np.arange(n)+.5)/n
     return (centre > low[:,None]-slack) & (centre < high[:,None]+slack)
 
-# %% ../nbs/09c_faithfulness.ipynb #4863456c
+# %% ../nbs/09c_faithfulness.ipynb #edea5299
 def pointing_game(
     cams,        # Maps (n, h, w); NaN: no evidence
     boxes,       # (n, 4): x0, y0, x1, y1 in shares of width and height
@@ -81,7 +81,7 @@ def pointing_game(
     top = cams >= cams.max((1,2), keepdims=True)
     return np.where(cams.max((1,2))>=0, (top&inside).sum((1,2))/top.sum((1,2)), 0.)
 
-# %% ../nbs/09c_faithfulness.ipynb #c0f008cb
+# %% ../nbs/09c_faithfulness.ipynb #4403ef19
 def can_be_hit(
     boxes, # (n, 4), as in `pointing_game`
     h:int, # Rows of the map
@@ -91,7 +91,7 @@ def can_be_hit(
     boxes = np.asarray(boxes, dtype=float)
     return _touches(boxes[:,1], boxes[:,3], h, 0).any(1) & _touches(boxes[:,0], boxes[:,2], w, 0).any(1)
 
-# %% ../nbs/09c_faithfulness.ipynb #ca0f6890
+# %% ../nbs/09c_faithfulness.ipynb #2a620f27
 def _cover(low, high, n):
     "Which share of each of `n` equal cells of 0..1 lies between `low` and `high`: (boxes, n)"
     edge = np.arange(n+1)/n
@@ -108,7 +108,7 @@ def energy_inside(
     inside = (cams*_cover(boxes[:,1], boxes[:,3], h)[:,:,None]*_cover(boxes[:,0], boxes[:,2], w)[:,None]).sum((1,2))
     return inside/np.maximum(cams.sum((1,2)), np.finfo(float).tiny)
 
-# %% ../nbs/09c_faithfulness.ipynb #a3819cbb
+# %% ../nbs/09c_faithfulness.ipynb #170a7d34
 def centre_blob(
     size:int=7,   # Cells a side
     spread:float=.25 # Standard deviation, in shares of the side
@@ -126,7 +126,7 @@ def random_map(
     a = np.random.default_rng(seed).random((size,size))
     return a/a.max()
 
-# %% ../nbs/09c_faithfulness.ipynb #3f5d6a05
+# %% ../nbs/09c_faithfulness.ipynb #e48b072c
 def _mark(ax, im, cam, box):
     "A map over a grey ad, the box, and a cross where the map is highest"
     ax.imshow(im.convert('L').resize((224,224)), cmap='gray', vmin=-60, vmax=255, extent=(0,1,1,0))
@@ -140,7 +140,7 @@ def _mark(ax, im, cam, box):
     else: ax.text(.5, .5, 'no evidence', ha='center', va='center', bbox=dict(fc='white', ec='none'))
     ax.add_patch(Rectangle(box[:2], box[2]-box[0], box[3]-box[1], fill=False, ec='#00E5C8', lw=2))
 
-# %% ../nbs/09c_faithfulness.ipynb #6683d88a
+# %% ../nbs/09c_faithfulness.ipynb #1da4adcd
 @in_style
 def plot_pointing(
     images,  # Pillow images, one a map
@@ -151,7 +151,8 @@ def plot_pointing(
 ): # A matplotlib figure
     "Maps over their ads in grey, with the box of the cue and a cross at the highest cell; hit or miss is written below"
     counts = dict(images=len(images), maps=len(cams), boxes=len(boxes), titles=len(titles))
-    if len(set(counts.values()))>1 or not len(cams): raise AdsError(f"{', '.join(f'{n} {k}' for k,n in counts.items())}; expected as many of each, at least one")
+    if len(set(counts.values()))>1 or not len(cams):
+        raise AdsError(f"{', '.join(f'{n} {k}' for k,n in counts.items())}; expected as many of each, at least one")
     fig = new_figure(2.2*min(nc, len(cams)), 2.55*(rows := -(-len(cams)//nc)))
     axs = fig.subplots(rows, min(nc, len(cams)), squeeze=False).flat
     for ax,im,cam,box,title in zip(axs, images, cams, np.asarray(boxes, dtype=float), titles):
@@ -163,7 +164,7 @@ def plot_pointing(
     for ax in list(axs): ax.axis('off')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #a1052e64
+# %% ../nbs/09c_faithfulness.ipynb #76bfb700
 def mean_by_ad(
     values,          # One number a map; NaN is left out
     images,          # The ad of each
@@ -179,7 +180,7 @@ def mean_by_ad(
     low,high = _interval(pd.DataFrame({'value': draws}), level).loc['value']
     return dict(mean=d.value.mean(), low=low, high=high, n=len(d), ads=len(by))
 
-# %% ../nbs/09c_faithfulness.ipynb #3ff2b44d
+# %% ../nbs/09c_faithfulness.ipynb #40144f7d
 def blurred(
     x:torch.Tensor, # Images (N, 3, H, W)
     spread:float=.08 # Standard deviation of the blur, in shares of the height
@@ -192,7 +193,7 @@ def blurred(
     x = F.conv2d(F.pad(x, (k,k,0,0), mode='reflect'), bell, groups=x.shape[1])
     return F.conv2d(F.pad(x, (0,0,k,k), mode='reflect'), bell.mT, groups=x.shape[1])
 
-# %% ../nbs/09c_faithfulness.ipynb #ea4b4d22
+# %% ../nbs/09c_faithfulness.ipynb #01f67c6a
 def pixel_order(
     cams:torch.Tensor, # Maps (N, h, w); NaN: no evidence
     size               # Height and width of the images
@@ -204,7 +205,7 @@ def pixel_order(
     place = torch.arange(fine.shape[1], device=fine.device, dtype=torch.float32).expand_as(order)
     return (torch.zeros_like(fine).scatter_(1, order, place)/fine.shape[1]).view(-1, 1, *size)
 
-# %% ../nbs/09c_faithfulness.ipynb #7e64e6cb
+# %% ../nbs/09c_faithfulness.ipynb #59a9fdd2
 @torch.no_grad()
 def deletion_insertion(
     model:nn.Module,     # Images (N, 3, H, W) to logits (N, labels)
@@ -216,18 +217,19 @@ def deletion_insertion(
     bs:int=32            # Images a batch
 )->dict: # `deletion` and `insertion`: arrays (N, steps+1) of the label's probability, from no pixel to all
     "Take the most important pixels out of the ad, or put them in, and ask the model each time"
-    labels,cams,curves = torch.tensor(np.array(labels), device=x.device),torch.as_tensor(cams, dtype=torch.float32, device=x.device),dict(deletion=[], insertion=[])
+    labels,cams = torch.tensor(np.array(labels), device=x.device),torch.as_tensor(cams, dtype=torch.float32, device=x.device)
     if not len(x)==len(cams)==len(labels): raise AdsError(f'{len(x)} images, {len(cams)} maps and {len(labels)} labels; expected as many of each')
     if steps<1: raise AdsError(f'steps={steps}: expected at least 1')
-    base,place,model = blurred(x) if base is None else base.expand_as(x),pixel_order(cams, x.shape[-2:]),model.eval()
+    base,place = blurred(x) if base is None else base.expand_as(x),pixel_order(cams, x.shape[-2:])
     probs = lambda a: torch.cat([torch.sigmoid(model(b)).float() for b in a.split(bs)]).gather(1, labels[:,None])[:,0]
-    for s in np.linspace(0, 1, steps+1):
-        taken = place < s
-        curves['deletion'].append(probs(torch.where(taken, base, x)))
-        curves['insertion'].append(probs(torch.where(taken, x, base)))
+    curves = dict(deletion=[], insertion=[])
+    with at_rest(model):
+        for s in np.linspace(0, 1, steps+1):
+            curves['deletion'].append(probs(torch.where(place<s, base, x)))
+            curves['insertion'].append(probs(torch.where(place<s, x, base)))
     return {k: torch.stack(v, 1).cpu().numpy() for k,v in curves.items()}
 
-# %% ../nbs/09c_faithfulness.ipynb #f225b361
+# %% ../nbs/09c_faithfulness.ipynb #753e31ba
 def curve_area(
     curves # (N, steps+1)
 )->np.ndarray: # (N,)
@@ -235,7 +237,7 @@ def curve_area(
     c = np.asarray(curves, dtype=float)
     return (c[:,1:]+c[:,:-1]).mean(1)/2
 
-# %% ../nbs/09c_faithfulness.ipynb #27e1b1e4
+# %% ../nbs/09c_faithfulness.ipynb #bf6af10b
 @in_style
 def plot_curves(
     curves:dict # Name -> what `deletion_insertion` gave
@@ -253,7 +255,7 @@ def plot_curves(
     fig.axes[0].set_ylabel('probability of the label')
     return fig
 
-# %% ../nbs/09c_faithfulness.ipynb #3d4736c9
+# %% ../nbs/09c_faithfulness.ipynb #782dea8f
 _parts = ('head', 'half', 'all')
 
 def _with_numbers(model):
@@ -275,7 +277,7 @@ def randomize(
             if t.is_floating_point(): t.copy_(t.flatten()[torch.randperm(t.numel(), generator=g).to(t.device)].view(t.shape))
     return copy
 
-# %% ../nbs/09c_faithfulness.ipynb #04469d69
+# %% ../nbs/09c_faithfulness.ipynb #f50a659a
 def rank_correlation(
     a, # Maps (n, h, w)
     b  # Maps (n, h, w)
@@ -289,7 +291,7 @@ def rank_correlation(
     bad = np.isnan(a).any(1) | np.isnan(b).any(1) | (scale==0)
     return np.where(bad, np.nan, (ra*rb).sum(1)/np.where(bad, 1, scale))
 
-# %% ../nbs/09c_faithfulness.ipynb #5bc674f4
+# %% ../nbs/09c_faithfulness.ipynb #3d2891c0
 def _depth_maps(body, x):
     "The body's output, and the maps of its taps before they are averaged down"
     taps,maps = getattr(body, 'taps', []),{}
@@ -306,7 +308,7 @@ def _to_grid(a, size):
     if size < a.shape[-1]: return F.adaptive_avg_pool2d(a, size)
     return F.interpolate(a, size=(size,size), mode='bilinear', align_corners=False)
 
-# %% ../nbs/09c_faithfulness.ipynb #ffb3cc08
+# %% ../nbs/09c_faithfulness.ipynb #81ddeac8
 def depth_cams(
     model:nn.Module, # A body and a head that begins with averaging, as `ads_learner` makes them
     x:torch.Tensor,  # (N, 3, H, W), normalized
@@ -325,7 +327,7 @@ def depth_cams(
     ws,size = w.split([m.shape[1] for m in parts], 2),size or 2*out.shape[-1]
     return _scaled(sum(_to_grid(torch.einsum('knc,nchw->nkhw', v, m), size) for v,m in zip(ws, parts)))
 
-# %% ../nbs/09c_faithfulness.ipynb #b1ae0c4e
+# %% ../nbs/09c_faithfulness.ipynb #eb2c268c
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
     boxes=None,      # From `cue_boxes`; `None`: any ads, no boxes
@@ -343,7 +345,7 @@ def correct_pairs(
     if not len(d): raise AdsError(f'no label of the {part} part is predicted rightly{also}; there is nothing to judge')
     return d.sample(min(n or len(d), len(d)), random_state=seed).reset_index(drop=True)
 
-# %% ../nbs/09c_faithfulness.ipynb #2713732b
+# %% ../nbs/09c_faithfulness.ipynb #3634e1ca
 def pair_images(
     learn,           # From `ads_learner`
     pairs,           # From `correct_pairs`
@@ -358,7 +360,7 @@ def named_layers(learn)->dict: # first, middle, last -> module
     "The three convolutions of the backbone's entry"
     return {k: learn.model[0].get_submodule(n) for k,n in zip(('first', 'middle', 'last'), learn.backbone.layers)}
 
-# %% ../nbs/09c_faithfulness.ipynb #92d60e66
+# %% ../nbs/09c_faithfulness.ipynb #e21674bb
 def pair_cams(
     model:nn.Module,
     x:torch.Tensor,       # (N, 3, H, W), one image a pair
@@ -374,7 +376,7 @@ def pair_cams(
     got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
     return {name: torch.cat(cams)[:,0] for name,cams in zip(['all depths'] if method=='depths' else layers, got)}
 
-# %% ../nbs/09c_faithfulness.ipynb #776579b9
+# %% ../nbs/09c_faithfulness.ipynb #11b0b25d
 def edge_map(
     x:torch.Tensor, # (N, 3, H, W)
     h:int,          # Rows of the map
@@ -385,7 +387,7 @@ def edge_map(
     dx,dy = grey[...,1:-1,2:]-grey[...,1:-1,:-2],grey[...,2:,1:-1]-grey[...,:-2,1:-1]
     return F.adaptive_avg_pool2d((dx**2+dy**2).sqrt(), (h,w))[:,0]
 
-# %% ../nbs/09c_faithfulness.ipynb #c0e6b814
+# %% ../nbs/09c_faithfulness.ipynb #b73e551e
 measures = {'no_evidence': 'maps without evidence', 'pointing': 'maximum in the box', 'pointing_cell': 'its cell touches the box',
     'can_be_hit': 'boxes that can be hit', 'energy': 'share of the map in the box', 'box': 'share of the ad in the box',
     'edges': 'correlation with edges', 'edges_coarse': 'the same, 7 x 7 cells', 'other_label': "correlation with another label's map",
@@ -417,7 +419,7 @@ def map_scores(
         d = d.join(pd.DataFrame({**c, 'gain': c['insertion']-c['deletion']}))
     return d
 
-# %% ../nbs/09c_faithfulness.ipynb #4eca65d8
+# %% ../nbs/09c_faithfulness.ipynb #9462aff2
 def _rows(scores, images, **about):
     "A row a measure: mean and interval over ads"
     return [dict(**about, measure=m, **mean_by_ad(scores[m], images)) for m in measures if m in scores and scores[m].notna().any()]
@@ -450,7 +452,7 @@ def faithfulness_table(
         for name,c in _costs_nothing(len(pairs), grid).items(): rows += _rows(score(c), pairs.image, method=name, layer='none', grid=grid)
     return pd.DataFrame(rows)
 
-# %% ../nbs/09c_faithfulness.ipynb #7780d504
+# %% ../nbs/09c_faithfulness.ipynb #12bc4a99
 def show_faithfulness(
     table,     # From `faithfulness_table` or `sanity_table`
     only=None  # Measures to show; default: all that are there
@@ -462,7 +464,7 @@ def show_faithfulness(
     wide = t.pivot_table(index=['method', 'layer'], columns='measure', values='text', aggfunc='first', sort=False)
     return wide.reindex(columns=only).fillna('').rename(columns=measures).rename_axis(columns=None)
 
-# %% ../nbs/09c_faithfulness.ipynb #ee5f04b3
+# %% ../nbs/09c_faithfulness.ipynb #1712729f
 def sanity_table(
     learn,                # From `ads_learner`, its head fitted
     pairs,                # From `correct_pairs`

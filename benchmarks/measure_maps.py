@@ -51,7 +51,7 @@ def main(mode='demo', *what):
     for one in what or (first, *(f'{first}:{v}' for v in variants), *(b for b in backbones if b!=first)) if mode=='demo' else [first]:
         name,_,change = one.partition(':')
         new = measure(mode, name, change)
-        old = pd.read_csv(path, keep_default_na=False, na_values=['']).fillna({'change': ''}) if path.exists() else new[:0]
+        old = pd.read_csv(path, dtype={'change': str}).fillna({'change': ''}) if path.exists() else new[:0]
         table = pd.concat([old[(old.backbone!=name)|(old.change!=change)], new])
         in_order = lambda c: c.map([first, *backbones].index) if c.name=='backbone' else c
         write_csv(table.sort_values(['backbone', 'change'], key=in_order, kind='stable'), path)
