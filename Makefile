@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation bench test dev docs readme clean help
+.PHONY: study ablation bench maps test dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
 	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
+	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
 	@echo "make test    all notebooks and all of tests/"
 	@echo "make dev     environment and git hooks for working on the notebooks"
 	@echo "make readme  README.md from nbs/index.ipynb"
@@ -29,6 +30,10 @@ ablation: $(READY)
 
 bench: $(READY)
 	for b in start prepare extraction gradcam growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
+
+maps: $(READY)
+	$(BIN)/python -W ignore benchmarks/measure_maps.py demo
+	$(BIN)/python -W ignore benchmarks/measure_maps.py posters
 
 test: $(READY)
 	$(BIN)/python -m pytest
