@@ -184,10 +184,9 @@ def _explain_files(model, files, out, **how):
     "A PNG a file and the rows of both tables; files that can't be read are passed over"
     from ads_sentiment.core import progress
     from ads_sentiment.figures import save_figure
-    from ads_sentiment.gradcam import gradcam, plot_seen
+    from ads_sentiment.gradcam import gradcam, places_of, plot_seen
     from ads_sentiment.preprocess import UnreadableImage, read_image
     rows,skipped,taken = [],[],{}
-    places = None if how['layers'] else ('first', 'middle', 'last')
     for f in progress(files, comment='explaining'):
         try: size = read_image(f).size
         except UnreadableImage as e:
@@ -195,7 +194,7 @@ def _explain_files(model, files, out, **how):
             continue
         seen = gradcam(model, f, **how)
         taken[f.stem] = k = taken.get(f.stem, 0)+1
-        save_figure(plot_seen(seen, title=f.name, places=places), out/(f'{f.stem}.png' if k==1 else f'{f.stem}_{k}.png'))
+        save_figure(plot_seen(seen, title=f.name, places=None if how['layers'] else places_of(seen)), out/(f'{f.stem}.png' if k==1 else f'{f.stem}_{k}.png'))
         rows += _peaks(f, seen, size)
     return rows,skipped
 
@@ -206,7 +205,7 @@ def ads_explain(
     predictor:str=None,   # Folder of one backbone in a run, such as runs/demo/efficientnet_lite0
     out:str=None,         # Folder for a PNG an image, explain.csv and skipped.csv
     labels:str='',        # Names of labels, joined by commas; default: the predicted ones
-    layers:str='',        # Names of layers in the body, joined by commas; default: first, middle and last convolution
+    layers:str='',        # Names of layers in the body, joined by commas; default: first, middle and last convolution, and all depths together where the head sees several
     method:str='gradcam'  # gradcam, gradcam++, hirescam, layercam or eigencam
 ):
     "Where in ads the evidence for their labels lies: a picture an ad, and a table"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['measures', 'cue_boxes', 'pointing_game', 'can_be_hit', 'energy_inside', 'centre_blob', 'random_map', 'plot_pointing',
            'mean_by_ad', 'blurred', 'pixel_order', 'deletion_insertion', 'curve_area', 'plot_curves', 'randomize',
-           'rank_correlation', 'depth_cams', 'correct_pairs', 'pair_images', 'named_layers', 'pair_cams', 'edge_map',
-           'map_scores', 'faithfulness_table', 'show_faithfulness', 'sanity_table']
+           'rank_correlation', 'correct_pairs', 'pair_images', 'named_layers', 'pair_cams', 'edge_map', 'map_scores',
+           'faithfulness_table', 'show_faithfulness', 'sanity_table']
 
 # %% ../nbs/09c_faithfulness.ipynb #a8b4d71b
 from copy import deepcopy
@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
 from .core import AdsError, choose, default_device, progress, read_json
-from .gradcam import _label_ids, _scaled, at_rest, cam_methods, label_grads, layer_cams
+from .gradcam import all_depths, at_rest, cam_methods, depth_cams, layer_cams
 from .learner import plain_dl
 from .look import in_style, new_figure, palette, short_name
 from .metrics import decide
@@ -291,42 +291,6 @@ def rank_correlation(
     bad = np.isnan(a).any(1) | np.isnan(b).any(1) | (scale==0)
     return np.where(bad, np.nan, (ra*rb).sum(1)/np.where(bad, 1, scale))
 
-# %% ../nbs/09c_faithfulness.ipynb #3d2891c0
-def _depth_maps(body, x):
-    "The body's output, and the maps of its taps before they are averaged down"
-    taps,maps = getattr(body, 'taps', []),{}
-    def keep(t): return lambda m,inp,out: maps.update({t: out})
-    hooks = [body.get_submodule(t).register_forward_hook(keep(t)) for t in taps]
-    try:
-        with torch.no_grad(): out = body(x)
-    finally:
-        for h in hooks: h.remove()
-    return out,[maps[t] for t in taps]
-
-def _to_grid(a, size):
-    "Maps (N, labels, h, w) at `size` cells a side, their mean kept"
-    if size < a.shape[-1]: return F.adaptive_avg_pool2d(a, size)
-    return F.interpolate(a, size=(size,size), mode='bilinear', align_corners=False)
-
-# %% ../nbs/09c_faithfulness.ipynb #81ddeac8
-def depth_cams(
-    model:nn.Module, # A body and a head that begins with averaging, as `ads_learner` makes them
-    x:torch.Tensor,  # (N, 3, H, W), normalized
-    labels,          # Indices of labels, the same for all images, or (N, k): a row for each image
-    size:int=None    # Cells a side; default: twice as many as the last map has
-)->torch.Tensor: # (N, k, size, size) in 0..1; NaN where there is no evidence
-    "What each place adds to a label's logit through the maps that the head sees, from all depths together"
-    body,head = model[0],model[1]
-    with at_rest(model):
-        out,maps = _depth_maps(body, x)
-        with torch.enable_grad():
-            A = out.detach().requires_grad_()
-            logits = head(A)
-            w = label_grads(logits, [A], _label_ids(labels, logits))[0].sum((3,4))
-    parts = [out[:,:out.shape[1]-sum(m.shape[1] for m in maps)], *maps]
-    ws,size = w.split([m.shape[1] for m in parts], 2),size or 2*out.shape[-1]
-    return _scaled(sum(_to_grid(torch.einsum('knc,nchw->nkhw', v, m), size) for v,m in zip(ws, parts)))
-
 # %% ../nbs/09c_faithfulness.ipynb #eb2c268c
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
@@ -374,7 +338,7 @@ def pair_cams(
     ids = torch.tensor(np.array(labels))[:,None]
     one = lambda a,j: [depth_cams(model, a, j)] if method=='depths' else layer_cams(model, a, list(layers.values()), j, method)
     got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
-    return {name: torch.cat(cams)[:,0] for name,cams in zip(['all depths'] if method=='depths' else layers, got)}
+    return {name: torch.cat(cams)[:,0] for name,cams in zip([all_depths] if method=='depths' else layers, got)}
 
 # %% ../nbs/09c_faithfulness.ipynb #11b0b25d
 def edge_map(

@@ -768,7 +768,7 @@ def _evidence(
 )->Markup:
     "Grad-CAM figures, by backbone"
     return _pics(run, r'gradcam_(.+)_(\d+)', '{b}, ad {k}: where the evidence for a label lies at the first, middle and last layer '
-                 '(Grad-CAM), with its probability and threshold.')
+                 '(Grad-CAM) and, where the head sees several depths, from all of them together.')
 
 def _filters(
     run # What `_read_run` gave

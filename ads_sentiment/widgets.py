@@ -11,7 +11,7 @@ __all__ = ['outcomes', 'shows', 'jpeg_bytes', 'label_table', 'bar_html', 'cam_ov
 from .core import AdsError, choose, mixed_precision
 from .datasets import AdsData
 from .figures import _cam_colors, _gain
-from .gradcam import _about, _open, at_rest, gradcam
+from .gradcam import _about, _open, at_rest, gradcam, places_of
 from .metrics import decide
 from .preprocess import BilateralFilter, UnreadableImage, bilateral, gallery_transforms, read_image
 import html,io,tempfile,time
@@ -157,7 +157,7 @@ class AdPredictor(_Shown):
     def __init__(self,
         learn,           # As in `gradcam`
         ads=(),          # Ads to pick from: `AdsData` or image files
-        layers=None,     # As in `gradcam`; default: first, middle and last convolution
+        layers=None,     # As in `gradcam`
         limit_mb:float=8,# Largest upload, MB
         size:int=300,    # Longest side of the ad, pixels
         most:int=500     # Ads in the list; it says so when there are more
@@ -227,7 +227,7 @@ def show_map(self:AdPredictor, label):
 def _maps(self:AdPredictor, label):
     "(caption, picture) of each layer"
     seen = gradcam(self.learn, self.path, [label], self.layers)
-    where = ['first', 'middle', 'last'] if self.layers is None and len(seen['layers'])==3 else seen['layers']
+    where = (self.layers is None and places_of(seen)) or seen['layers']
     said = lambda n,c: f'{label}, {n}' + (' layer' if n in ('first', 'middle', 'last') else '') + (': no evidence' if np.isnan(c).any() else '')
     return [(said(n, c), jpeg_bytes(cam_overlay(self.image, c))) for n,c in zip(where, seen['cams'][0])]
 

@@ -63,7 +63,7 @@ def main(folder):
         found = {}
         for n in sizes:
             if job=='from files to features': runs = [(from_files(n), math.nan)]
-            else: runs = [in_own_process(job, n, Path(folder)/(f'{n}-{k}' if job=='write' and k else str(n))) for k in range(3 if n<=8000 else 1)]
+            else: runs = [in_own_process(job, n, Path(folder)/(f'{n}-{k}' if job=='write' and k else str(n))) for k in range(3 if n<=2000 else 1)]
             found[n] = statistics.median(s for s,_ in runs)
             res.append(dict(what=job, images=n, seconds=found[n], peak_mb=max(m for _,m in runs), width=width, labels=labels, backbone=backbone, source=source))
             print(f'{job} {n}: {found[n]:.2f} s, {res[-1]["peak_mb"]:.0f} MB', flush=True)

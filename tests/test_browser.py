@@ -117,10 +117,10 @@ def test_pick_an_ad_and_click_labels(page):
     assert predicted==sorted(predicted, reverse=True) and len(bars)==box.locator('.ads-label').count()
     one,two = (box.locator('.ads-label').nth(i) for i in (0, 1))
     assert box.locator('.ads-map').count()==0
-    shown = lambda label: (t := box.locator('.ads-map').all_inner_texts()) and len(t)==3 and all(label.inner_text() in x for x in t)
+    shown = lambda label: (t := box.locator('.ads-map').all_inner_texts()) and len(t)==4 and all(label.inner_text() in x for x in t)
     one.click()
-    until(page, lambda: shown(one) and page.locator('.ads-map img').count()==3)
-    maps = [src(page, '.ads-map', i) for i in range(3)]
+    until(page, lambda: shown(one) and page.locator('.ads-map img').count()==4)
+    maps = [src(page, '.ads-map', i) for i in range(4)]
     shoot(page, at, 'widget_ad_predictor.jpg')
     two.click()
     changes(page, lambda: src(page, '.ads-map', 2), maps[2])

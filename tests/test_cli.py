@@ -150,7 +150,7 @@ def test_explain(tmp_path, predictor, explain):
     assert {p.name for p in (tmp_path/'out').iterdir()}=={'ad.png', 'ad_2.png', 'pixel.png', 'explain.csv', 'skipped.csv'}
     t = pd.read_csv(tmp_path/'out'/'explain.csv', keep_default_na=False)
     assert list(t)==['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence']
-    assert t.file.nunique()==3 and (t.groupby('file').layer.nunique()==3).all()
+    assert t.file.nunique()==3 and (t.groupby('file').layer.nunique()==4).all()
     w,h = Image.open(ad).size
     seen = t[(t.evidence=='yes') & ~t.file.str.contains('pixel')]
     assert len(seen) and seen.peak_x.astype(float).between(0, w).all() and seen.peak_y.astype(float).between(0, h).all()
