@@ -6,23 +6,28 @@
 __all__ = ['user_errors', 'ads_study', 'ads_demo', 'ads_prepare', 'ads_predict', 'ads_explain']
 
 # %% ../nbs/12_cli.ipynb #935045ac
-import sys
+import os,sys
 from contextlib import contextmanager
 from pathlib import Path
 from fastcore.script import Param, call_parse
 from .core import AdsError, write_csv
 
 # %% ../nbs/12_cli.ipynb #15ec29de
+def _text(s): # Names of files may hold bytes that are no text
+    return os.fsencode(str(s)).decode('utf-8', 'backslashreplace')
+
 @contextmanager
 def user_errors(
-    command:str # Its name, for the message
+    command:str, # Its name, for the message
+    after:str='the same command goes on where it was' # What to say after Ctrl-C
 ):
-    "Turn an `AdsError` into one line on standard error and exit code 2, and Ctrl-C into exit code 130"
+    "Turn an `AdsError` or a refusal of the file system into one line on standard error and exit code 2, and Ctrl-C into exit code 130"
     try: yield
-    except AdsError as e: code,message = 2,str(e)
-    except KeyboardInterrupt: code,message = 130,'stopped; the same command goes on where it was'
+    except AdsError as e: code,message = 2,' '.join(str(e).split())
+    except OSError as e: code,message = 2,f'{e.filename or "a file"}: {e.strerror or e}; check the path and who may write there'
+    except KeyboardInterrupt: code,message = 130,f'stopped; {after}'
     else: return
-    print(f'{command}: {message}', file=sys.stderr, flush=True)
+    print(f'{command}: {_text(message)}', file=sys.stderr, flush=True)
     sys.exit(code)
 
 # %% ../nbs/12_cli.ipynb #e3079327
@@ -134,7 +139,6 @@ def ads_prepare(
 ):
     "Read, resize and filter all images once; writes ads.csv, which ads_study takes, and skipped.csv"
     with user_errors('ads_prepare'):
-        import os
         from ads_sentiment.datasets import load_ads
         from ads_sentiment.preprocess import BilateralFilter, prepare_images
         ads,skipped = prepare_images(load_ads(data), folder, size, None if no_filter else BilateralFilter(), n_workers)
@@ -149,9 +153,29 @@ def _files(images):
     "Files out of an image or a folder of them"
     where = Path(images)
     if not where.exists(): raise AdsError(f'no such file or folder: {images}')
+    if where.is_dir() and not os.access(where, os.R_OK|os.X_OK): raise AdsError(f'{images}: you may not read this folder')
     files = sorted(p for p in where.rglob('*') if p.is_file()) if where.is_dir() else [where]
     if not files: raise AdsError(f'{images} holds no files')
     return files
+
+def _all_files(images, out):
+    "Files out of several images or folders, each once, without what lies below `out` because a run before wrote it there"
+    files,out = [f for i in images for f in _files(i)],Path(out).resolve()
+    once = {f.resolve(): f for f in reversed(files)}
+    left = [f for p,f in reversed(once.items()) if f in [Path(i) for i in images] or out not in p.parents]
+    if not left: raise AdsError(f'all files lie below --out {out}; name another folder for what is to be written')
+    return left
+
+def _picture_names(files, out):
+    "For each file a name of its own for its picture; raises an `AdsError` where that would overwrite one of the files"
+    names,taken,inputs = {},{'explain.csv', 'skipped.csv'},{f.resolve() for f in files}
+    for f in files:
+        stem,k = _text(f.stem)[:80],1
+        while (name := f'{stem}.png' if k==1 else f'{stem}_{k}.png').casefold() in taken: k += 1
+        taken.add(name.casefold())
+        names[f] = name
+        if (Path(out)/name).resolve() in inputs: raise AdsError(f'{Path(out)/name} is one of the images to explain and would be overwritten; take another --out')
+    return names
 
 # %% ../nbs/12_cli.ipynb #4487f9b1
 @call_parse
@@ -165,38 +189,38 @@ def ads_predict(
         from ads_sentiment.predictor import load_predictor
         files = _files(images)
         table = load_predictor(predictor).predict(files)
+        table['file'] = [_text(f) for f in table.file]
         if out: return write_csv(table, out)
-        for r in table.itertuples(): print(f"{r.file}: {f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}")
+        for r in table.itertuples(): print(_text(f"{r.file}: {f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
 
 # %% ../nbs/12_cli.ipynb #01b7ab1d
-def _peaks(file, seen, size):
+def _rows(file, picture, seen, size):
     "Rows of explain.csv for one ad of `size` (width, height)"
-    import numpy as np
     for k,label in enumerate(seen['labels']):
         said = dict(prob=round(float(seen['probs'][k]), 6), threshold=round(float(seen['thresholds'][k]), 6), predicted='yes' if seen['predicted'][k] else 'no')
-        for layer,cam in zip(seen['layers'], seen['cams'][k]):
-            none = bool(np.isnan(cam).any())
-            y,x = (None,None) if none else np.unravel_index(cam.argmax(), cam.shape)
-            place = ['', ''] if none else [round(float((v+.5)/n*m), 1) for v,n,m in zip((x,y), cam.shape[::-1], size)]
-            yield dict(file=str(file), label=label, **said, layer=layer, peak_x=place[0], peak_y=place[1], evidence='no' if none else 'yes')
+        for layer,peak in zip(seen['layers'], seen['peaks'][k]):
+            x,y = [round(float(v*m), 1) for v,m in zip(peak, size)] if peak[0]==peak[0] else ['', ''] # NaN: no evidence
+            yield dict(file=_text(file), label=label, **said, layer=layer, peak_x=x, peak_y=y, evidence='no' if x=='' else 'yes', picture=picture)
 
-def _explain_files(model, files, out, **how):
-    "A PNG a file and the rows of both tables; files that can't be read are passed over"
+def _explain_files(model, names, out, **how):
+    "A PNG a file; (rows, skipped) as they come, for files that can be read and for the others"
     from ads_sentiment.core import progress
     from ads_sentiment.figures import save_figure
     from ads_sentiment.gradcam import gradcam, places_of, plot_seen
     from ads_sentiment.preprocess import UnreadableImage, read_image
-    rows,skipped,taken = [],[],{}
-    for f in progress(files, comment='explaining'):
-        try: size = read_image(f).size
-        except UnreadableImage as e:
-            skipped.append(dict(file=str(f), reason=str(e)))
-            continue
-        seen = gradcam(model, f, **how)
-        taken[f.stem] = k = taken.get(f.stem, 0)+1
-        save_figure(plot_seen(seen, title=f.name, places=None if how['layers'] else places_of(seen)), out/(f'{f.stem}.png' if k==1 else f'{f.stem}_{k}.png'))
-        rows += _peaks(f, seen, size)
-    return rows,skipped
+    for f in progress(list(names), comment='explaining'):
+        try: size,seen = read_image(f).size,gradcam(model, f, **how)
+        except UnreadableImage as e: yield [],[dict(file=_text(f), reason=_text(e))]
+        else:
+            save_figure(plot_seen(seen, title=_text(f.name), places=None if how['layers'] else places_of(seen)), out/names[f])
+            yield list(_rows(f, names[f], seen, size)),[]
+
+def _write_explained(rows, skipped, out):
+    "explain.csv and skipped.csv"
+    import pandas as pd
+    columns = ['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence', 'picture']
+    write_csv(pd.DataFrame(rows, columns=columns), out/'explain.csv')
+    write_csv(pd.DataFrame(skipped, columns=['file', 'reason']), out/'skipped.csv')
 
 # %% ../nbs/12_cli.ipynb #6c5d39f4
 @call_parse
@@ -209,14 +233,18 @@ def ads_explain(
     method:str='gradcam'  # gradcam, gradcam++, hirescam, layercam or eigencam
 ):
     "Where in ads the evidence for their labels lies: a picture an ad, and a table"
-    with user_errors('ads_explain'):
-        import pandas as pd
+    with user_errors('ads_explain', 'what was done until then stands in explain.csv; the same command begins anew'):
         for flag,given in (('IMAGE', images), ('--predictor FOLDER', predictor), ('--out FOLDER', out)):
             if not given: raise AdsError(f'{flag} is missing; ads_explain IMAGE... --predictor FOLDER --out FOLDER')
-        files = [f for i in ([images] if isinstance(images, str) else images) for f in _files(i)]
+        names = _picture_names(_all_files([images] if isinstance(images, str) else images, out), out)
         from ads_sentiment.predictor import load_predictor
-        rows,skipped = _explain_files(load_predictor(predictor), files, Path(out), labels=_list(labels), layers=_list(layers), method=method)
-        columns = ['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence']
-        write_csv(pd.DataFrame(rows, columns=columns), Path(out)/'explain.csv')
-        write_csv(pd.DataFrame(skipped, columns=['file', 'reason']), Path(out)/'skipped.csv')
-        print(f'{len(files)-len(skipped)} explained, {len(skipped)} skipped; {out}/explain.csv')
+        model,out,rows,skipped = load_predictor(predictor),Path(out),[],[]
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK|os.X_OK): raise AdsError(f'{out}: you may not write there; take another --out')
+        try:
+            for some,left in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers), method=method):
+                rows += some
+                skipped += left
+        finally:
+            if rows or skipped: _write_explained(rows, skipped, out)
+        print(f'{len(names)-len(skipped)} explained, {len(skipped)} skipped; {_text(out)}/explain.csv')

@@ -65,7 +65,7 @@ def atomic_write(
     "Write a file whole or not at all"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.stem}.{os.getpid()}-{threading.get_native_id()}.part{path.suffix}')
+    part = path.with_name(f'.{path.stem[:40]}.{os.getpid()}-{threading.get_native_id()}.part{path.suffix}')
     try:
         yield part
         os.replace(part, path)

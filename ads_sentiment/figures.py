@@ -457,7 +457,7 @@ def _show_cam(
     box = (-.5, w-.5, h-.5, -.5)
     fine = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR))
     ax.imshow(fine, cmap=_cam_colors(), vmin=0, vmax=1, extent=box)
-    if fine.min() < .5 < fine.max(): ax.contour(fine, [.5], colors='white', linewidths=.9, extent=(-.5, w-.5, -.5, h-.5))
+    if min(fine.shape) > 1 and fine.min() < .5 < fine.max(): ax.contour(fine, [.5], colors='white', linewidths=.9, extent=(-.5, w-.5, -.5, h-.5))
 
 # %% ../nbs/07b_figures.ipynb #f750c66e
 tag_looks = {'hit': ('●', '#009E73'), 'miss': ('○', '#D55E00'), 'false alarm': ('✕', '#B2457F'), 'rightly absent': ('·', '#555555')}

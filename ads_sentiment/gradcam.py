@@ -10,6 +10,8 @@ __all__ = ['cam_methods', 'all_depths', 'at_rest', 'cut_at', 'RestingNorms', 'ma
 # %% ../nbs/09_gradcam.ipynb #a3c53c8d
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
+from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
@@ -23,6 +25,7 @@ from .figures import plot_cams
 from .metrics import decide
 from .predictor import Predictor, ad_tensor
 from .preprocess import UnreadableImage, _to_rgb, read_image
+from fastai.losses import BaseLoss
 from fastai.vision.all import PILImage
 
 # %% ../nbs/09_gradcam.ipynb #af790d1d
@@ -116,7 +119,7 @@ def cut_forward(
     full = torch.autocast(x.device.type, enabled=False)
     with at_rest(model), full, torch.set_grad_enabled(grads), RestingNorms(), cut_at(layers) as held: logits = model(x)
     for m in layers: _check_map(model, m, held, x, body)
-    if logits.dim()!=2: raise AdsError(f'the model puts out {tuple(logits.shape)}; expected logits (N, labels)')
+    if not torch.is_tensor(logits) or logits.dim()!=2: raise AdsError(f'the model puts out {tuple(getattr(logits, "shape", ())) or type(logits).__name__}; expected logits (N, labels)')
     return logits,[held[m] for m in layers]
 
 # %% ../nbs/09_gradcam.ipynb #e90bfd8b
@@ -135,7 +138,7 @@ def label_grads(
 def _chunk_size(chunk, device):
     "Labels at a time; `None`: one on a CPU, where more gain nothing, eight elsewhere"
     if chunk is None: return 1 if device.type=='cpu' else 8
-    if not isinstance(chunk, int) or chunk<1: raise AdsError(f'chunk={chunk!r}: expected a whole number of labels, at least 1')
+    if not isinstance(chunk, Integral) or isinstance(chunk, bool) or chunk<1: raise AdsError(f'chunk={chunk!r}: expected a whole number of labels, at least 1')
     return chunk
 
 # %% ../nbs/09_gradcam.ipynb #18d53190
@@ -266,8 +269,17 @@ def _thresholds(learn):
     th = getattr(learn.loss_func, 'thresh', None)
     return np.broadcast_to(np.asarray(.5 if th is None else th, dtype=float), len(learn.dls.vocab))
 
-def _is_single(loss): # Is exactly one label right for this loss?
-    return 'CrossEntropy' in type(loss).__name__ and 'Binary' not in type(loss).__name__
+def _loss_name(loss): # In small letters, of a class, a function or a partial one
+    loss = getattr(loss, 'func', loss) if isinstance(loss, (partial, BaseLoss)) else loss
+    return (getattr(loss, '__name__', '') or type(loss).__name__).lower().replace('_', '')
+
+def _is_single(loss):
+    "Is exactly one label right for this loss? An `AdsError` for a loss that takes probabilities"
+    name = f'{type(loss).__name__.lower()} {_loss_name(loss)}'
+    if 'bce' in name or 'binarycrossentropy' in name:
+        if 'logits' not in name: raise AdsError(f"the loss {type(loss).__name__} takes probabilities, so the model's last step is a sigmoid; maps need the logits in front of it: train with BCEWithLogitsLossFlat, or give layer_cams the model without its last step")
+        return False
+    return any(n in name for n in ('crossentropy', 'focal', 'nllloss'))
 
 # %% ../nbs/09_gradcam.ipynb #5ce7b92c
 def _about(
@@ -297,6 +309,12 @@ def _open(image, how):
     try: return read_image(image, None if prep.get('reencode') else prep.get('size'))
     except UnreadableImage as e: raise UnreadableImage(f'{image}: {e}') from None
 
+def _listed(names, what):
+    "A name, or several, as a list"
+    if isinstance(names, str): return [names]
+    try: return list(names)
+    except TypeError: raise AdsError(f'{what}={names!r}: expected a name or a list of names') from None
+
 def _default_layers(about, x, method):
     "(names, a note): first, middle and last, and all depths together where the head sees several"
     deep = [all_depths]*bool(getattr(about.body, 'taps', ()) and method=='gradcam')
@@ -309,7 +327,7 @@ def _find_layers(about, layers, x, method):
     "(names, modules or `None` for all depths, a note): the layers asked for, or the default ones"
     known,note = {n: m for n,m in about.body.named_modules() if n},''
     if layers is None: names,note = _default_layers(about, x, method)
-    else: names = [layers] if isinstance(layers, str) else list(layers)
+    else: names = _listed(layers, 'layers')
     if not names: raise AdsError(f'layers is empty; there is: {_few(map_convs(about.model, x, about.body), 60)}')
     for n in names:
         if n==all_depths: _check_depths(about, method)
@@ -328,7 +346,7 @@ def _find_labels(about, labels, probs, truth=None):
     "(indices, thresholds, a note): the labels asked for, or those that are predicted, the most probable first; with `truth` hits, misses, false alarms"
     th = np.full(len(probs), probs.max()) if about.single else about.thresholds
     if labels is not None:
-        names = [labels] if isinstance(labels, str) else list(labels)
+        names = _listed(labels, 'labels')
         if not names: raise AdsError(f"labels is empty; there is: {', '.join(about.vocab)}")
         return [about.vocab.index(choose(l, about.vocab, 'label')) for l in names],th,''
     yes,true = decide(probs[None], th, about.min_labels)[0]>0,np.array([l in (() if truth is None else truth) for l in about.vocab])
@@ -338,12 +356,20 @@ def _find_labels(about, labels, probs, truth=None):
     return [int(probs.argmax())],th,'no label is predicted; shown is the most probable'
 
 # %% ../nbs/09_gradcam.ipynb #2dad24c7
+def _peaks(c):
+    "Centre of the highest cell of maps (k, h, w), as shares of width and height (k, 2); NaN where there is no evidence"
+    h,w = c.shape[-2:]
+    at = c.flatten(1).nan_to_num(-1).argmax(1)
+    xy = torch.stack([(at%w + .5)/w, (at//w + .5)/h], 1)
+    return xy.masked_fill(c.flatten(1).isnan().any(1)[:,None], float('nan')).cpu().numpy()
+
 def _result(about, small, i, found, p, im, names, method, note, size):
     "What `gradcam` gives for image `i` of a batch"
     ids,th,said = found
+    peaks = np.stack([_peaks(c[i,:len(ids)]) for c in small], 1)
     cams = [F.interpolate(c[i:i+1,:len(ids)], size=size, mode='bilinear', align_corners=False)[0].cpu().numpy() for c in small]
     yes = decide(p[None], th, about.min_labels)[0][ids]>0
-    return dict(labels=[about.vocab[j] for j in ids], probs=p[ids], thresholds=th[ids], predicted=yes, layers=names, cams=np.stack(cams, 1), image=im,
+    return dict(labels=[about.vocab[j] for j in ids], probs=p[ids], thresholds=th[ids], predicted=yes, layers=names, cams=np.stack(cams, 1), peaks=peaks, image=im,
                 method=method, note='; '.join(filter(None, [said, note])))
 
 def _forward(about, x, mods, method):
@@ -381,9 +407,9 @@ def gradcam(
     "Where the evidence for labels lies in ads: maps in 0..1, in the size of the model's input, or NaN where there is no evidence"
     choose(method, cam_methods, 'method')
     single,about = isinstance(images, (str, Path, Image.Image)),_about(learn)
-    images = [images] if single else list(images)
+    images = [images] if single else _listed(images, 'images')
     if not images: raise AdsError('no images to explain; expected a file, a Pillow image, or a list of them')
-    if not isinstance(bs, int) or bs<1: raise AdsError(f'bs={bs!r}: expected a whole number of images, at least 1')
+    if not isinstance(bs, Integral) or isinstance(bs, bool) or bs<1: raise AdsError(f'bs={bs!r}: expected a whole number of images, at least 1')
     seen = [s for i in range(0, len(images), bs) for s in _explain(about, images[i:i+bs], labels, layers, method, chunk)]
     return seen[0] if single else seen
 

@@ -10,7 +10,7 @@ from .backbones import FrozenBody, create_body, get_backbone, top_layers
 from .core import AdsError, atomic_write, default_device, mixed_precision, progress, read_json, write_json
 from .heads import make_head
 from .metrics import decide
-from .preprocess import UnreadableImage, prepare_pixels, read_image
+from .preprocess import BilateralFilter, UnreadableImage, prepare_pixels, read_image
 from .recipes import Recipe, get_recipe
 import platform
 from dataclasses import asdict, dataclass
@@ -93,6 +93,44 @@ def _empty_model(entry, recipe, size, n_out):
     return nn.Sequential(body, make_head(recipe, width, n_out, top_layers(entry, 'random') if recipe.head=='reference' else None))
 
 # %% ../nbs/07a_predictor.ipynb #2b1dad2b
+def _numbers(x, low, high): return isinstance(x, list) and all(isinstance(v, (int, float)) and low<=v<=high for v in x) # NaN is in no interval
+
+def _wrong_how(how):
+    "What is wrong with how images are read, in words, or `None`"
+    if not isinstance(how, dict) or not {'size', 'stats', 'prepared'} <= set(how): return f'how is {str(how)[:60]}; expected size, stats and prepared'
+    if type(how['size']) is not int or how['size']<1: return f"how.size is {how['size']!r}; expected pixels a side, at least 1"
+    st,prep = how['stats'],how['prepared']
+    if st is not None and not (isinstance(st, list) and len(st)==2 and all(len(v)==3 for v in st if isinstance(v, list)) and _numbers(st[0], -1e3, 1e3) and _numbers(st[1], 1e-6, 1e3)):
+        return f'how.stats is {str(st)[:60]}; expected means and deviations of three colours, or null'
+    if not isinstance(prep, dict) or not {'size', 'filter'} <= set(prep): return f'how.prepared is {str(prep)[:60]}; expected size and filter'
+    filt = prep['filter']
+    if filt is not None and not (isinstance(filt, dict) and set(filt)==set(BilateralFilter().spec)): return f'how.prepared.filter is {str(filt)[:60]}; expected {", ".join(BilateralFilter().spec)}, or null'
+
+def _wrong(info):
+    "What is wrong with a predictor.json, in words, or `None`"
+    if not isinstance(info, dict): return f'it holds a {type(info).__name__}; expected an object'
+    lacking = {'backbone', 'weights', 'vocab', 'thresholds', 'how'} - set(info)
+    if lacking: return f'it lacks {", ".join(sorted(lacking))}; was it written by save_predictor?'
+    if info.get('format', 1) not in (1, 2): return f"its format is {info['format']!r}; this version reads 1 and 2"
+    vocab,th = info['vocab'],info['thresholds']
+    if not (isinstance(vocab, list) and vocab and all(isinstance(l, str) and l for l in vocab) and len(set(vocab))==len(vocab)): return f'vocab is {str(vocab)[:60]}; expected a list of different names'
+    if not (_numbers(th, 0, 1) and len(th)==len(vocab)): return f'thresholds are {str(th)[:60]}; expected a number from 0 to 1 for each of {len(vocab)} labels'
+    if not isinstance(info['backbone'], str): return f"backbone is {info['backbone']!r}; expected a name"
+    if not isinstance(info.get('recipe', {}), dict): return f"recipe is {info['recipe']!r}; expected an object"
+    return _wrong_how(info['how'])
+
+# %% ../nbs/07a_predictor.ipynb #fd3e7ebb
+def _model_state(path, model):
+    "The tensors of `path` in `model`, checked"
+    try: state = load_file(path)
+    except (OSError, SafetensorError) as e: raise AdsError(f'{path} does not hold this model: {" ".join(str(e).split())[:300]}') from None
+    bad = [k for k,v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if bad: raise AdsError(f'{path}: {bad[0]} holds numbers that are not finite; the file is damaged, or the training diverged')
+    try: model.load_state_dict(state)
+    except RuntimeError as e: raise AdsError(f'{path} does not hold this model: {" ".join(str(e).split())[:300]}') from None
+    return model
+
+# %% ../nbs/07a_predictor.ipynb #08664bee
 def load_predictor(
     folder # Written by `save_predictor`, such as `runs/demo/efficientnet_lite0`
 )->Predictor:
@@ -100,11 +138,10 @@ def load_predictor(
     folder = Path(folder)
     if not folder.is_dir(): raise AdsError(f'no such folder: {folder}')
     info = read_json(folder/'predictor.json', what='predictor.json (is this the folder of one backbone of a run?)')
-    lacking = {'backbone', 'weights', 'vocab', 'thresholds', 'how'} - set(info)
-    if lacking: raise AdsError(f'{folder}/predictor.json lacks {", ".join(sorted(lacking))}; was it written by save_predictor?')
-    recipe = get_recipe(_first_format, **info.get('recipe', {}))
+    if why := _wrong(info): raise AdsError(f'{folder}/predictor.json: {why}')
+    try: recipe = get_recipe(_first_format, **info.get('recipe', {}))
+    except (AdsError, TypeError) as e: raise AdsError(f'{folder}/predictor.json: recipe: {e}') from None
     model = _empty_model(get_backbone(info['backbone']), recipe, info['how']['size'], len(info['vocab']))
-    try: model.load_state_dict(load_file(folder/'model.safetensors'))
-    except (OSError, SafetensorError, RuntimeError) as e: raise AdsError(f'{folder}/model.safetensors does not hold this model: {str(e)[:300]}') from None
+    model = _model_state(folder/'model.safetensors', model)
     model = model.to(default_device(), memory_format=torch.channels_last).eval()
     return Predictor(model, info['vocab'], np.array(info['thresholds']), info['how'], info['backbone'], info['weights'], recipe)

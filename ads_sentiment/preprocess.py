@@ -31,6 +31,7 @@ def _to_rgb(im):
     "8-bit RGB: deep images are scaled, transparency lies on white, grey, palette and CMYK are converted"
     if im.mode.startswith('I') or im.mode=='F':
         a = np.asarray(im).astype(np.float64)
+        if not np.isfinite(a).all(): raise UnreadableImage('it has pixels that are no numbers')
         top = 1 if im.mode=='F' and a.max() <= 1 else 255 if a.max() <= 255 else 65535
         return Image.fromarray((a.clip(0, top)/top*255).round().astype(np.uint8)).convert('RGB')
     if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info:

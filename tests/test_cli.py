@@ -149,7 +149,7 @@ def test_explain(tmp_path, predictor, explain):
     assert res.returncode==0 and '3 explained, 1 skipped' in res.stdout
     assert {p.name for p in (tmp_path/'out').iterdir()}=={'ad.png', 'ad_2.png', 'pixel.png', 'explain.csv', 'skipped.csv'}
     t = pd.read_csv(tmp_path/'out'/'explain.csv', keep_default_na=False)
-    assert list(t)==['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence']
+    assert list(t)==['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence', 'picture']
     assert t.file.nunique()==3 and (t.groupby('file').layer.nunique()==4).all()
     w,h = Image.open(ad).size
     seen = t[(t.evidence=='yes') & ~t.file.str.contains('pixel')]
@@ -170,6 +170,25 @@ def test_explain_refuses(tmp_path, predictor, explain, says, args):
     folder,ad = predictor
     res = explain(ad, '--predictor', folder, '--out', tmp_path/'out', *args)
     assert res.returncode==2 and says in res.stderr and len(res.stderr.strip().splitlines())==1
+
+def test_explain_loses_nothing(tmp_path, predictor, explain):
+    "Images are never written over, pictures have names of their own, thin images and strange names are drawn, what cannot be written is said"
+    folder,ad = predictor
+    src = tmp_path/'src'
+    src.mkdir()
+    im = Image.open(ad).convert('RGB')
+    for name in ('a.png', 'a.jpg', 'a_2.png'): im.save(src/name)
+    im.resize((2,3000)).save(src/'thin.png')
+    im.save(os.fsdecode(os.fsencode(src)+b'/bad\xff.png'))
+    before = (src/'a.png').read_bytes()
+    res = explain(src/'a.png', '--predictor', folder, '--out', src)
+    assert res.returncode==2 and 'overwritten' in res.stderr and (src/'a.png').read_bytes()==before
+    for _ in range(2): # what lies in the folder of the output is not explained again
+        assert '5 explained, 0 skipped' in explain(src, src/'a.png', '--predictor', folder, '--out', src/'out').stdout
+    t = pd.read_csv(src/'out'/'explain.csv')
+    assert t.file.nunique()==t.picture.nunique()==5 and {p.name for p in (src/'out').glob('*.png')}==set(t.picture)
+    res = explain(ad, '--predictor', folder, '--out', src/'a.png'/'x')
+    assert res.returncode==2 and len(res.stderr.strip().splitlines())==1
 
 def test_explain_needs_its_arguments(tmp_path, explain):
     for args in ([], ['a.jpg'], ['a.jpg', '--predictor', tmp_path], ['a.jpg', '--predictor', tmp_path, '--out', tmp_path/'out']):
