@@ -305,9 +305,8 @@ def confusion_matrices(self:MultiLabelInterpretation)->np.ndarray: # (labels, 2,
 def report(self:MultiLabelInterpretation)->pd.DataFrame: # label, threshold, support, predicted, precision, recall, f1, ap, roc_auc, tp, fp, fn, tn
     "How good each label is predicted, a row a label"
     (tn,fp),(fn,tp) = self.confusion_matrices().transpose(1, 2, 0)
-    ratio = lambda a,b: np.divide(a, b, out=np.zeros(len(a)), where=b>0)
     return pd.DataFrame(dict(label=self.vocab, threshold=self.thresholds, support=tp+fn, predicted=tp+fp,
-        precision=ratio(tp, tp+fp), recall=ratio(tp, tp+fn), f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
+        precision=_ratio(tp, tp+fp), recall=_ratio(tp, tp+fn), f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
         roc_auc=roc_auc(self.preds, self.targs), tp=tp, fp=fp, fn=fn, tn=tn))
 
 @patch
@@ -321,7 +320,9 @@ def averages(self:MultiLabelInterpretation)->pd.DataFrame: # Rows micro, macro, 
 def _prf(t, y, axis):
     "Precision, recall and F1 along an axis, 0 where undefined; scikit-learn would take a single column for two classes"
     hits,has,named = (np.asarray(a.sum(axis=axis)) for a in (t&y, t, y))
-    return np.nan_to_num([_over(hits, named), _over(hits, has), _over(2*hits, has+named)])
+    return np.array([_ratio(hits, named), _ratio(hits, has), _ratio(2*hits, has+named)])
+
+def _ratio(a, b): return np.divide(a, b, out=np.zeros(np.shape(a)), where=b>0)
 
 # %% ../nbs/08_interpret.ipynb #237f7ca2
 def _label_ids(self, labels, n):
