@@ -233,8 +233,15 @@ def from_run(cls:MultiLabelInterpretation,
     _check_run(out, rows, labels, f'{backbone}, {part} part')
     preds,threshold = _numbers(rows[labels.index], f'{out}/predictions.csv'),_numbers(labels[['threshold']], f'{out}/per_label.csv')
     truth,decided = (_named(rows[col], labels.index, f'{out}/predictions.csv') for col in ('truth', 'predicted'))
-    return cls.from_preds(preds, truth, decided=decided, ads=ads,
-        thresholds=threshold.threshold.to_numpy(), min_labels=recipe['min_labels'], name=f'{backbone}, {part} part')
+    th = threshold.threshold.to_numpy()
+    return cls.from_preds(_unrounded(preds, th, decided), truth, decided=decided, ads=ads, thresholds=th, min_labels=recipe['min_labels'],
+        name=f'{backbone}, {part} part')
+
+def _unrounded(preds, th, decided):
+    "Probabilities that were rounded to six digits across their threshold, put back on the side that was decided"
+    th,yes = np.broadcast_to(np.float32(th), preds.shape),decided.astype(bool)
+    across = (_reached(preds, th)!=yes) & (np.abs(preds-th) < 6e-7).to_numpy()
+    return preds.astype(np.float32).mask(across, np.where(yes, th, np.nextafter(th, np.float32(0))))
 
 _run_columns = dict(predictions=['backbone', 'file', 'split', 'truth', 'predicted'], per_label=['backbone', 'label', 'threshold'])
 
