@@ -13,9 +13,10 @@ from .figures import plot_label_confusions
 from .learner import plain_dl
 from .look import in_style, name_rows, new_figure, palette, short_name
 from .metrics import _check, _each, _f1, decide, label_ap, roc_auc, tune_thresholds
-from .preprocess import read_image
-from contextlib import nullcontext
+from .preprocess import UnreadableImage, read_image
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from textwrap import fill
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from fastcore.xtras import is_listy
@@ -38,6 +39,10 @@ def _cross_entropy(preds, targs):
     "Binary cross-entropy of each decision, images x labels, float32; no probability is taken for surer than float32 can say"
     p = np.where(targs, preds, 1-preds).astype(np.float32)
     return -np.log(p.clip(np.finfo(np.float32).eps, 1))
+
+def _reached(p, th):
+    "Is a probability at or above its threshold? Compared as float32, as which probabilities are kept, so that each look decides alike"
+    return np.float32(p) >= np.float32(th)
 
 # %% ../nbs/08_interpret.ipynb #ee2cf90d
 class MultiLabelInterpretation(Interpretation):
@@ -62,7 +67,8 @@ class MultiLabelInterpretation(Interpretation):
         if len(set(self.vocab))<len(self.vocab): raise AdsError(f'vocab names a label twice: {", ".join(self.vocab)}')
         self.thresholds,self.min_labels,self.name = np.array(_each(thresholds, t.shape[1])), min_labels, name
         self.preds,self.targs = p.astype(np.float32), t.astype(np.uint8)
-        self.decoded = (decide(p, thresholds, min_labels) if decided is None else _check(p, decided, 'decided')[1]).astype(np.uint8)
+        y = decide(self.preds, np.float32(self.thresholds), min_labels) if decided is None else _check(p, decided, 'decided')[1]
+        self.decoded = y.astype(np.uint8)
         self.paths = None if paths is None else _names(paths, len(t), 'paths', None)
         self.votes,self.annotators = _votes_of(self.files, self.vocab, votes, annotators)
         super().__init__(learn, dl, torch.from_numpy(_cross_entropy(self.preds, self.targs).mean(axis=1)))
@@ -75,6 +81,9 @@ def _votes_of(files, vocab, votes, annotators):
     if votes is None and annotators is None: return None,None
     if votes is None or annotators is None: raise AdsError('votes and annotators go together: how many people named a label, and how many were asked')
     _checked(votes, annotators, least=1)
+    votes = votes.set_axis([str(c) for c in votes.columns], axis=1)
+    twice = votes.columns[votes.columns.duplicated()]
+    if len(twice): raise AdsError(f'votes have two columns {twice[0]!r}; expected one for each label')
     absent = [f for f in files if f not in votes.index]
     if absent: raise AdsError(f'votes have no row for {absent[0]!r} ({len(absent):,} of {len(files):,} images); expected the same names of images')
     for l in vocab: choose(l, votes.columns, 'label of votes')
@@ -126,6 +135,8 @@ def _vocab_of(dls):
 def _from_any(cls, learn, dl, act, thresholds, name):
     "The interpretation of a DataLoader, for any multi-label fastai learner"
     with nullcontext() if show_bars() else learn.no_bar(): preds,targs = learn.get_preds(dl=dl, act=act)
+    if not isinstance(targs, torch.Tensor):
+        raise AdsError('this DataLoader has no labels to compare with; make it with learn.dls.test_dl(items, with_labels=True)')
     if preds.ndim!=2 or preds.shape!=targs.shape:
         raise AdsError(f'predictions have shape {tuple(preds.shape)} and targets {tuple(targs.shape)}; both should be images x labels. '
                        "For one label an image there is fastai's ClassificationInterpretation")
@@ -134,6 +145,14 @@ def _from_any(cls, learn, dl, act, thresholds, name):
     th = th.detach().cpu().numpy() if isinstance(th, torch.Tensor) else th
     vocab = _vocab_of(dl) or _vocab_of(learn.dls)
     return cls(preds.float().cpu().numpy(), targs.cpu().numpy(), vocab, th, _item_names(dl), name=name, learn=learn, dl=dl)
+
+@contextmanager
+def _modes_kept(model):
+    "Leave every module as it was found, training or not"
+    modes = [(m, m.training) for m in model.modules()]
+    try: yield
+    finally:
+        for m,on in modes: m.training = on
 
 # %% ../nbs/08_interpret.ipynb #b4f123ac
 @patch(cls_method=True)
@@ -149,36 +168,56 @@ def from_learner(cls:MultiLabelInterpretation,
     choose(part, ('train', 'valid', 'test'), 'part')
     if not hasattr(learn, 'dls'): raise AdsError(f'a {type(learn).__name__} has no data; predict with it and take from_preds, '
         'for a Predictor from_preds(p.predict(paths)[p.vocab], targs, thresholds=p.thresholds)')
-    if dl is None and act is None and _is_ours(learn): return _from_ours(cls, learn, part, thresholds, folder)
-    return _from_any(cls, learn, _part_dl(learn, part) if dl is None else dl, act, thresholds, f'{part} part' if dl is None else '')
+    if dl is not None and not isinstance(dl, (DataLoader, torch.utils.data.DataLoader)):
+        raise AdsError(f'dl is a {type(dl).__name__}; expected a DataLoader with labels, such as learn.dls.test_dl(items, with_labels=True)')
+    with _modes_kept(learn.model):
+        if dl is None and act is None and _is_ours(learn): return _from_ours(cls, learn, part, thresholds, folder)
+        return _from_any(cls, learn, _part_dl(learn, part) if dl is None else dl, act, thresholds, f'{part} part' if dl is None else '')
 
 # %% ../nbs/08_interpret.ipynb #514bde99
 @patch(cls_method=True)
 def from_preds(cls:MultiLabelInterpretation,
     preds,           # Probabilities, images x labels; of a table, the index names images and the columns labels
-    targs,           # 0/1, in the same order
-    vocab=None,      # Names of the labels, where `preds` is no table
+    targs,           # 0/1, in the same order; of a table, names have to be the same
+    vocab=None,      # Names of the labels, where neither is a table
     thresholds=.5,   # One for all labels or one each
-    files=None,      # Names of the images, where `preds` is no table
+    files=None,      # Names of the images, where neither is a table
     ads=None,        # `AdsData` with these images, for votes and for pictures
     **kwargs         # `paths`, `votes`, `annotators`, `min_labels`, `decided`, `name`
 )->MultiLabelInterpretation:
     "Interpret predictions that are there already"
-    if isinstance(preds, pd.DataFrame):
-        for k in ('index', 'columns'):
-            if isinstance(targs, pd.DataFrame) and list(getattr(preds, k))!=list(getattr(targs, k)):
-                raise AdsError(f'preds and targs differ in their {k}; pass targs.loc[preds.index, preds.columns]')
-        vocab,files = preds.columns if vocab is None else vocab, preds.index if files is None else files
+    files,vocab = _names_of(dict(preds=preds, targs=targs, decided=kwargs.get('decided')), files, vocab)
     return cls(preds, targs, vocab, thresholds, files, **{**_of_ads(ads, files), **kwargs})
+
+def _names_of(tables, files, vocab):
+    "Names of images and of labels, of the first table where they aren't given; an `AdsError` if a table has others"
+    first = {}
+    for what,t in ((k, t) for k,t in tables.items() if isinstance(t, pd.DataFrame)):
+        names = dict(index=('files', files, t.index), columns=('vocab', vocab, t.columns))
+        for k,(arg,given,own) in names.items():
+            if given is not None: _same_names(f'{what} and {arg} differ', own, given, f'the {k} of {what} has to be {arg}, in its order')
+            elif k in first: _same_names(f'{first[k][0]} and {what} differ in their {k}', own, first[k][1],
+                f'pass {what}.loc[{first[k][0]}.index, {first[k][0]}.columns]')
+            else: first[k] = what,own
+    return (first['index'][1] if files is None and first else files), (first['columns'][1] if vocab is None and first else vocab)
+
+def _same_names(what, found, expected, instead):
+    "An `AdsError` with the first place where two lists of names differ"
+    found,expected = ([str(o) for o in l] for l in (found, expected))
+    if found==expected: return
+    if len(found)!=len(expected): raise AdsError(f'{what}: {len(found):,} names and not {len(expected):,}; {instead}')
+    i = next(i for i,(a,b) in enumerate(zip(found, expected)) if a!=b)
+    raise AdsError(f'{what}: number {i} is {found[i]!r} and not {expected[i]!r}; {instead}')
 
 def _of_ads(ads, files):
     "What a data set knows of these images"
     if ads is None: return {}
-    for f in files if files is not None else []:
+    if files is None: raise AdsError(f'these arrays name no images, so they cannot be found in {ads.name}; give files=, or tables with names')
+    for f in files:
         if str(f) not in ads.paths.index: raise AdsError(f'{ads.name} has no image {str(f)!r}; expected the data set that was predicted')
     return dict(paths=ads.paths.loc[list(files)], votes=ads.votes, annotators=ads.annotators)
 
-# %% ../nbs/08_interpret.ipynb #eed27b68
+# %% ../nbs/08_interpret.ipynb #d72b322d
 @patch(cls_method=True)
 def from_run(cls:MultiLabelInterpretation,
     out,               # Folder of a run, such as `runs/demo`
@@ -188,18 +227,67 @@ def from_run(cls:MultiLabelInterpretation,
 )->MultiLabelInterpretation:
     "Interpret the tables of a finished run; no model is opened"
     choose(part, ('valid', 'test'), 'part')
-    rows,labels = (_run_table(Path(out)/f'{t}.csv') for t in ('predictions', 'per_label'))
+    rows,labels,recipe = _run_table(out, 'predictions'),_run_table(out, 'per_label'),_run_recipe(Path(out)/'config.json')
     backbone = rows.backbone.iloc[0] if backbone is None else choose(backbone, rows.backbone.unique(), 'backbone')
-    rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)], labels[labels.backbone==backbone]
-    named = lambda col: np.array([[l in t.split('|') for l in labels.label] for t in rows[col]], dtype=int)
-    recipe = read_json(Path(out)/'config.json')['recipe']
-    return cls.from_preds(rows.set_index('file')[list(labels.label)].astype(float), named('truth'), decided=named('predicted'), ads=ads,
-        thresholds=labels.threshold.astype(float), min_labels=recipe['min_labels'], name=f'{backbone}, {part} part')
+    rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)].set_index('file'),labels[labels.backbone==backbone].set_index('label')
+    _check_run(out, rows, labels, f'{backbone}, {part} part')
+    preds,threshold = _numbers(rows[labels.index], f'{out}/predictions.csv'),_numbers(labels[['threshold']], f'{out}/per_label.csv')
+    truth,decided = (_named(rows[col], labels.index, f'{out}/predictions.csv') for col in ('truth', 'predicted'))
+    th = threshold.threshold.to_numpy()
+    return cls.from_preds(_unrounded(preds, th, decided), truth, decided=decided, ads=ads, thresholds=th, min_labels=recipe['min_labels'],
+        name=f'{backbone}, {part} part')
 
-def _run_table(path):
-    "A table of a run, all of it as text"
+def _unrounded(preds, th, decided):
+    "Probabilities that were rounded to six digits across their threshold, put back on the side that was decided"
+    th,yes = np.broadcast_to(np.float32(th), preds.shape),decided.astype(bool)
+    across = (_reached(preds, th)!=yes) & (np.abs(preds-th) < 6e-7).to_numpy()
+    return preds.astype(np.float32).mask(across, np.where(yes, th, np.nextafter(th, np.float32(0))))
+
+_run_columns = dict(predictions=['backbone', 'file', 'split', 'truth', 'predicted'], per_label=['backbone', 'label', 'threshold'])
+
+def _run_table(out, name):
+    "A table of a run, all of it as text; an `AdsError` if it isn't one"
+    path = Path(out)/f'{name}.csv'
     if not path.is_file(): raise AdsError(f'no such file: {path}; expected the folder of a finished run')
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    try: table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as e: raise AdsError(f'{path} cannot be read as CSV ({str(e)[:100]}); expected the table of a finished run') from None
+    absent = [c for c in _run_columns[name] if c not in table]
+    if absent: raise AdsError(f'{path} has no column {absent[0]!r}; expected {", ".join(_run_columns[name])} as a finished run writes them')
+    if table.empty: raise AdsError(f'{path} has no rows; expected the table of a finished run')
+    return table
+
+def _run_recipe(path):
+    "The recipe of a run; an `AdsError` if it doesn't say when an ad gets a label"
+    config = read_json(path)
+    recipe = config.get('recipe') if isinstance(config, dict) else None
+    found = recipe.get('min_labels') if isinstance(recipe, dict) else None
+    if found not in (0,1): raise AdsError(f'{path}: recipe.min_labels is {found!r}; expected 0 or 1, as a finished run writes it')
+    return recipe
+
+def _check_run(out, rows, labels, what):
+    "An `AdsError` if the tables of a run don't fit"
+    for name,table in dict(predictions=rows, per_label=labels).items():
+        if table.empty: raise AdsError(f'{out}/{name}.csv has no rows for {what}; expected the tables of a finished run')
+        twice = table.index[table.index.duplicated()]
+        if len(twice): raise AdsError(f'{out}/{name}.csv has {twice[0]!r} twice for {what}; expected one row each')
+    told = rows.columns.drop(_run_columns['predictions'], errors='ignore')
+    for a,b,no in ((told, labels.index, 'per_label'), (labels.index, told, 'predictions')):
+        only = [l for l in a if l not in b]
+        if only: raise AdsError(f'{out}/{no}.csv has no label {only[0]!r}, but the other table has; expected both of the same run')
+
+def _numbers(table, path):
+    "A table of text as probabilities; an `AdsError` that names the first that is none"
+    res = table.apply(pd.to_numeric, errors='coerce').astype(float)
+    for i,j in np.argwhere(~((res>=0) & (res<=1)).to_numpy()):
+        raise AdsError(f'{path}: {table.columns[j]!r} of {table.index[i]!r} is {table.iloc[i,j]!r}; expected a number in 0..1')
+    return res
+
+def _named(texts, vocab, path):
+    "0/1, images x labels, of texts such as 'Calm|Happy'"
+    sets = [set(t.split('|'))-{''} for t in texts]
+    for f,s in zip(texts.index, sets):
+        for l in sorted(s-set(vocab)): raise AdsError(f'{path}: {texts.name!r} of {f!r} has the unknown label {l!r}; there is: {", ".join(vocab)}')
+    return np.array([[l in s for l in vocab] for s in sets], dtype=int)
 
 # %% ../nbs/08_interpret.ipynb #703524cb
 @patch
@@ -224,16 +312,24 @@ def confusion_matrices(self:MultiLabelInterpretation)->np.ndarray: # (labels, 2,
 def report(self:MultiLabelInterpretation)->pd.DataFrame: # label, threshold, support, predicted, precision, recall, f1, ap, roc_auc, tp, fp, fn, tn
     "How good each label is predicted, a row a label"
     (tn,fp),(fn,tp) = self.confusion_matrices().transpose(1, 2, 0)
-    ratio = lambda a,b: np.divide(a, b, out=np.zeros(len(a)), where=b>0)
     return pd.DataFrame(dict(label=self.vocab, threshold=self.thresholds, support=tp+fn, predicted=tp+fp,
-        precision=ratio(tp, tp+fp), recall=ratio(tp, tp+fn), f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
+        precision=_ratio(tp, tp+fp), recall=_ratio(tp, tp+fn), f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
         roc_auc=roc_auc(self.preds, self.targs), tp=tp, fp=fp, fn=fn, tn=tn))
 
 @patch
 def averages(self:MultiLabelInterpretation)->pd.DataFrame: # Rows micro, macro, weighted, samples; columns precision, recall, f1
     "The four averages of scikit-learn's report: over decisions, labels, labels by support, ads"
-    score = lambda how: skm.precision_recall_fscore_support(self.targs, self.decoded, average=how, zero_division=0)[:3]
-    return pd.DataFrame({how: score(how) for how in ('micro', 'macro', 'weighted', 'samples')}, index=['precision', 'recall', 'f1']).T
+    t,y = self.targs.astype(bool),self.decoded.astype(bool)
+    support,(micro,labels,ads) = t.sum(0),(_prf(t, y, axis) for axis in (None,0,1))
+    rows = dict(micro=micro, macro=labels.mean(1), weighted=labels@support/max(support.sum(), 1), samples=ads.mean(1))
+    return pd.DataFrame(rows, index=['precision', 'recall', 'f1']).T
+
+def _prf(t, y, axis):
+    "Precision, recall and F1 along an axis, 0 where undefined; scikit-learn would take a single column for two classes"
+    hits,has,named = (np.asarray(a.sum(axis=axis)) for a in (t&y, t, y))
+    return np.array([_ratio(hits, named), _ratio(hits, has), _ratio(2*hits, has+named)])
+
+def _ratio(a, b): return np.divide(a, b, out=np.zeros(np.shape(a)), where=b>0)
 
 # %% ../nbs/08_interpret.ipynb #237f7ca2
 def _label_ids(self, labels, n):
@@ -359,7 +455,7 @@ def _curve_panel(self, ax, j, kind):
     if not np.isfinite(area): return ax.text(.5, .5, 'no curve: all or\nno ads have it', ha='center', va='center', fontsize=7.5, style='italic')
     ax.plot((0,1), (n/len(t),)*2 if pr else (0,1), color='#888888', lw=1, ls=':')
     ax.plot(*(self.curve(self.vocab[j], kind)[c] for c in _curve_axes[kind]), color=palette[0], lw=1.4)
-    yes = p>=self.thresholds[j]
+    yes = _reached(p, self.thresholds[j])
     tp,fp = int((yes & (t==1)).sum()),int((yes & (t==0)).sum())
     at = (tp/n, tp/max(tp+fp, 1)) if pr else (fp/(len(t)-n), tp/n)
     if tp+fp or not pr: ax.plot(*at, 'o', color=palette[1], mec='white', ms=6, clip_on=False, zorder=5)
@@ -397,7 +493,9 @@ def _row(self, image):
         if not -len(self) <= image < len(self): raise AdsError(f'there is no image number {image}; expected 0 to {len(self)-1}')
         return int(image) % len(self)
     if str(image) not in self.files: raise AdsError(f'unknown image {str(image)!r}; there are {len(self):,}, such as {self.files[0]!r}')
-    return self.files.index(str(image))
+    same = [i for i,f in enumerate(self.files) if f==str(image)]
+    if len(same)>1: raise AdsError(f'{str(image)!r} names {len(same)} images, the numbers {", ".join(map(str, same[:5]))}; expected a number here')
+    return same[0]
 
 def _rows(self, images):
     "Numbers of one image or several"
@@ -407,8 +505,9 @@ def _rows(self, images):
 def _against(p, th):
     "A probability and its threshold as text, with as many digits as it takes to tell them apart"
     say = lambda x,d: f'{x:.{d+1}f}' if x>=.005 or x==0 else f'{x:.{d}g}'
-    d = next((d for d in (1,2,3) if say(p, d)!=say(th, d)), 1)
-    return f'{say(p, d)} {"≥" if p>=th else "<"} {say(th, d)}'
+    p,th = np.float32(p),np.float32(th)
+    d = next((d for d in range(1, 9) if say(p, d)!=say(th, d)), 1)
+    return f'{say(p, d)} {"≥" if _reached(p, th) else "<"} {say(th, d)}'
 
 def _chips(self, i):
     "Hits, misses and false alarms of image `i`: (kind, label number), the most probable first in each kind"
@@ -470,9 +569,9 @@ def image(self:MultiLabelInterpretation,
 )->Image.Image:
     "Open one image"
     i = _row(self, image)
-    if self.paths is not None: return read_image(self.paths[i])
-    if self.dl is None: raise AdsError('it is not known where the images are; give paths=, or ads= in from_preds and from_run')
-    return _as_image(self.dl.dataset[i][0])
+    if self.paths is None and self.dl is None: raise AdsError('it is not known where the images are; give paths=, or ads= in from_preds and from_run')
+    try: return read_image(self.paths[i]) if self.paths is not None else _as_image(self.dl.dataset[i][0])
+    except (UnreadableImage, OSError) as e: raise UnreadableImage(f'{self.files[i]}: {e}') from None
 
 @patch
 def __getitem__(self:MultiLabelInterpretation,
@@ -495,6 +594,16 @@ def _draw_chips(self, ax, i, n):
             color='white', bbox=dict(boxstyle='round,pad=.25', fc=color, ec='none'))
     if more: ax.text(.02, n-1, f'and {len(chips)-n+1} more', va='center', fontsize=8, color='#333333')
     if not chips: ax.text(.02, 0, 'no label, and none predicted', va='center', fontsize=8, style='italic', color='#333333')
+
+def _draw_image(self, ax, i):
+    "The ad, or a grey tile with the reason why it can't be shown"
+    try: im = self.image(i)
+    except UnreadableImage as e:
+        im = Image.new('RGB', (200,200), '#d4d4d4')
+        why = fill(str(e).removeprefix(f'{self.files[i]}: '), 24, max_lines=6)
+        ax.text(.5, .5, why, ha='center', va='center', fontsize=8, style='italic', color='#333333', transform=ax.transAxes)
+    im.thumbnail((200,200))
+    ax.imshow(im)
 
 def _tail(s, n):
     "The last `n` characters of a name, from which a file is known"
@@ -519,9 +628,7 @@ def show_results(self:MultiLabelInterpretation,
     for ax in axs.flat: ax.axis('off')
     for k,i in enumerate(ids):
         above,below = axs[2*(k//nc):2*(k//nc)+2, k%nc]
-        im = self.image(i)
-        im.thumbnail((200,200))
-        above.imshow(im)
+        _draw_image(self, above, i)
         above.set_title(f'{_tail(self.files[i], 28)}\n{titles[k] if titles else f"loss {self.losses[i]:.3f}"}', fontsize=8.5)
         _draw_chips(self, below, i, lines)
     fig.legend([Patch(color=c) for _,c in _kinds.values()], [f'{s} {k}' for k,(s,_) in _kinds.items()], loc='outside upper left', ncols=3)

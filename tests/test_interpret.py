@@ -168,3 +168,39 @@ def test_one_pass_and_small(size):
 def test_data_without_votes_say_so():
     p,t,*_ = made_up()
     with pytest.raises(AdsError, match='there are no votes'): MultiLabelInterpretation.from_preds(p, t, vocab).by_agreement()
+
+def test_one_label(interp, p, t, y):
+    "The averages of a single label are those of its own question, and over ads those of its column beside an empty one"
+    one = MultiLabelInterpretation(interp.preds[:,:1], t[:,:1], vocab[:1], interp.thresholds[:1]).averages()
+    for how in ('micro', 'macro', 'weighted'):
+        close(one.loc[how], skm.precision_recall_fscore_support(t[:,0], y[:,0], average='binary', zero_division=0)[:3])
+    beside = [np.c_[a[:,0], np.zeros(n, dtype=int)] for a in (t, y)]
+    close(one.loc['samples'], skm.precision_recall_fscore_support(*beside, average='samples', zero_division=0)[:3])
+
+def test_decisions_repeat():
+    "Thresholds that equal a probability: the label is predicted, at once and later, whatever float32 makes of the number"
+    p,t,*_ = made_up()
+    p,th = p.astype(np.float64).round(2),np.linspace(.05, .95, L).round(2)
+    first = MultiLabelInterpretation(p, t, vocab, th)
+    assert (p==th).any() and (first.preds[p==th] < np.tile(th, (n,1))[p==th]).any()
+    assert (first.decoded == (p>=th)).all()
+    assert (first.with_thresholds(first.thresholds).decoded == first.decoded).all()
+    text = first.top_losses()
+    assert not text.hits.str.contains('<').any() and not text.false_alarms.str.contains('<').any() and not text.missed.str.contains('≥').any()
+
+def test_names_of_tables_count():
+    p,t,*_ = made_up()
+    files = [f'{i}.jpg' for i in range(n)]
+    targs = pd.DataFrame(t, files, vocab)
+    assert MultiLabelInterpretation.from_preds(p, targs, vocab, files=files).files == files
+    with pytest.raises(AdsError, match='targs and files differ'): MultiLabelInterpretation.from_preds(p, targs, vocab, files=files[::-1])
+    with pytest.raises(AdsError, match='targs and vocab differ'): MultiLabelInterpretation.from_preds(p, targs[vocab[::-1]], vocab, files=files)
+
+def test_modes_are_kept():
+    "Whoever interprets in the middle of training trains on as before"
+    items = [(torch.rand(3, 4, 4), (torch.rand(L)<.3).float()) for _ in range(8)]
+    learn = Learner(DataLoaders(*(DataLoader(items, bs=4) for _ in range(2))), Asked(), loss_func=BCEWithLogitsLossFlat())
+    for on in (True, False):
+        learn.model.train(on)
+        with learn.no_bar(): MultiLabelInterpretation.from_learner(learn)
+        assert learn.model.training == on == learn.model.fc.training
