@@ -278,7 +278,7 @@ def _predicted(said, vocab):
     "Which labels a column such as 'Alert|Eager' names: images x labels; raises an `AdsError` for names that are no labels"
     odd = [s for s in said.dropna() if not isinstance(s, str)]
     if odd: raise AdsError(f'the column predicted holds {odd[0]!r}; expected names of labels with | between them')
-    yes = said.fillna('').astype(object).str.get_dummies('|')
+    yes = said.astype(object).fillna('').str.get_dummies('|')
     unknown = [n for n in yes if n not in vocab]
     if unknown: raise AdsError(f"the column predicted names {unknown[0]!r}; expected labels with | between them, of: {', '.join(vocab)}")
     return yes.reindex(columns=vocab, fill_value=0).to_numpy()>0
