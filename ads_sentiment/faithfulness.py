@@ -33,23 +33,40 @@ def _upright_size(path):
 
 def _drawn_root(ads):
     "The folder that the drawn ads lie in; raises an `AdsError` for prepared ads"
+    if not len(ads): raise AdsError('there are no ads; cue_boxes needs at least one of demo_ads')
     image,path = ads.paths.index[0],Path(ads.paths.iloc[0])
     if not path.as_posix().endswith('/'+image):
         raise AdsError(f'{path} is not the file {image} as drawn; cue_boxes needs the ads of demo_ads, not prepared ones')
     return path.parents[len(Path(image).parts)-1]
+
+def _cues_of(cues, image):
+    "What `cues.json` has for an image; raises an `AdsError` where that is not a list of cues with label and box"
+    if not isinstance(cues, dict): raise AdsError(f'cues.json holds a {type(cues).__name__}; expected an object: image -> cues')
+    if image not in cues: raise AdsError(f'cues.json has nothing on {image}; draw the ads anew with demo_ads')
+    for c in cues[image]:
+        if not isinstance(c, dict) or not {'label', 'box'} <= set(c):
+            raise AdsError(f'cues.json, {image}: {str(c)[:80]} is no cue; expected label and box')
+    return cues[image]
 
 # %% ../nbs/09c_faithfulness.ipynb #9e60e478
 def cue_boxes(
     ads # From `demo_ads`, not prepared
 )->pd.DataFrame: # Columns image, label, x0, y0, x1, y1; a row a cue whose label is in use
     "Where the cue of a label lies, in shares of the upright image's width and height"
-    cues,rows = read_json(_drawn_root(ads)/'cues.json', what='cues.json of drawn ads'),[]
+    root,rows = _drawn_root(ads),[]
+    cues = read_json(root/'cues.json', what='cues.json of drawn ads')
     for image,path in ads.paths.items():
         size = np.array(_upright_size(path)*2)
-        rows += [(image, c['label'], *(np.array(c['box'])/size)) for c in cues[image] if c['label'] in ads.vocab]
+        rows += [(image, c['label'], *(np.array(c['box'])/size)) for c in _cues_of(cues, image) if c['label'] in ads.vocab]
     return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
 
 # %% ../nbs/09c_faithfulness.ipynb #a507b40e
+def _whole(name, value, least=1):
+    "Raises an `AdsError` unless `value` is a whole number, at least `least`"
+    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    if not good: raise AdsError(f'{name}={value!r}: expected a whole number, at least {least}')
+    return value
+
 def _array(maps): return np.asarray(maps.detach().cpu() if torch.is_tensor(maps) else maps, dtype=float)
 
 def _maps_boxes(cams, boxes):
@@ -75,6 +92,8 @@ def pointing_game(
     "Does the highest cell of a map lie in the box?"
     cams,boxes = _maps_boxes(cams, boxes)
     h,w = cams.shape[1:]
+    if isinstance(tolerance, str): choose(tolerance, ['cell'], 'tolerance')
+    elif not tolerance >= 0: raise AdsError(f"tolerance={tolerance!r}: expected a share of width and height, or 'cell'")
     dx,dy = (.5/w,.5/h) if tolerance=='cell' else (tolerance,tolerance)
     inside = _touches(boxes[:,1], boxes[:,3], h, dy)[:,:,None] & _touches(boxes[:,0], boxes[:,2], w, dx)[:,None]
     cams = np.nan_to_num(cams, nan=-1)
@@ -153,6 +172,7 @@ def plot_pointing(
     counts = dict(images=len(images), maps=len(cams), boxes=len(boxes), titles=len(titles))
     if len(set(counts.values()))>1 or not len(cams):
         raise AdsError(f"{', '.join(f'{n} {k}' for k,n in counts.items())}; expected as many of each, at least one")
+    _whole('nc', nc)
     fig = new_figure(2.2*min(nc, len(cams)), 2.55*(rows := -(-len(cams)//nc)))
     axs = fig.subplots(rows, min(nc, len(cams)), squeeze=False).flat
     for ax,im,cam,box,title in zip(axs, images, cams, np.asarray(boxes, dtype=float), titles):
@@ -173,7 +193,10 @@ def mean_by_ad(
     seed:int=42
 )->dict: # mean, low, high, n (values), ads
     "Mean of values with its bootstrap interval over ads; raises an `AdsError` if there are no values"
-    d = pd.DataFrame(dict(value=np.asarray(values, dtype=float), image=list(images))).dropna(subset='value')
+    values,images = np.asarray(values, dtype=float),list(images)
+    if values.shape!=(len(images),): raise AdsError(f'values have shape {values.shape} for {len(images)} ads; expected one number for each')
+    _whole('n_boot', n_boot)
+    d = pd.DataFrame(dict(value=values, image=images)).dropna(subset='value')
     if not len(d): raise AdsError('no values to take the mean of: all are NaN, or there are none')
     by = d.groupby('image', sort=True).value.agg(['sum', 'count']).to_numpy(dtype=float)
     draws = np.concatenate([(by[:,0]@w)/(by[:,1]@w) for w in _takes(len(by), n_boot, np.random.default_rng(seed))])
@@ -186,6 +209,8 @@ def blurred(
     spread:float=.08 # Standard deviation of the blur, in shares of the height
 )->torch.Tensor: # Same shape
     "Images without detail"
+    if x.ndim!=4 or min(x.shape[-2:])<2: raise AdsError(f'images have shape {tuple(x.shape)}; expected (N, 3, H, W), sides of at least 2 pixels')
+    if not spread>0: raise AdsError(f'spread={spread!r}: expected more than 0')
     s = spread*x.shape[-2]
     k = max(1, min(int(3*s), min(x.shape[-2:])-1))
     bell = torch.exp(-torch.arange(-k, k+1, device=x.device, dtype=x.dtype)**2/(2*s*s))
@@ -206,6 +231,12 @@ def pixel_order(
     return (torch.zeros_like(fine).scatter_(1, order, place)/fine.shape[1]).view(-1, 1, *size)
 
 # %% ../nbs/09c_faithfulness.ipynb #59a9fdd2
+def _of_label(p, labels):
+    "The column of each row's own label; raises an `AdsError` if the model has no such label"
+    if labels.min()<0 or labels.max()>=p.shape[1]:
+        raise AdsError(f'labels go from {int(labels.min())} to {int(labels.max())}; the model has {p.shape[1]}, counted from 0')
+    return p.gather(1, labels[:,None])[:,0]
+
 @torch.no_grad()
 def deletion_insertion(
     model:nn.Module,     # Images (N, 3, H, W) to logits (N, labels)
@@ -218,10 +249,12 @@ def deletion_insertion(
 )->dict: # `deletion` and `insertion`: arrays (N, steps+1) of the label's probability, from no pixel to all
     "Take the most important pixels out of the ad, or put them in, and ask the model each time"
     labels,cams = torch.tensor(np.array(labels), device=x.device),torch.as_tensor(cams, dtype=torch.float32, device=x.device)
-    if not len(x)==len(cams)==len(labels): raise AdsError(f'{len(x)} images, {len(cams)} maps and {len(labels)} labels; expected as many of each')
-    if steps<1: raise AdsError(f'steps={steps}: expected at least 1')
+    if not len(x)==len(cams)==len(labels)>0:
+        raise AdsError(f'{len(x)} images, {len(cams)} maps and {len(labels)} labels; expected as many of each, at least one')
+    _whole('steps', steps)
+    _whole('bs', bs)
     base,place = blurred(x) if base is None else base.expand_as(x),pixel_order(cams, x.shape[-2:])
-    probs = lambda a: torch.cat([torch.sigmoid(model(b)).float() for b in a.split(bs)]).gather(1, labels[:,None])[:,0]
+    probs = lambda a: _of_label(torch.cat([torch.sigmoid(model(b)).float() for b in a.split(bs)]), labels)
     curves = dict(deletion=[], insertion=[])
     with at_rest(model):
         for s in np.linspace(0, 1, steps+1):
@@ -284,7 +317,8 @@ def rank_correlation(
 )->np.ndarray: # (n,) in -1..1; NaN where a map is flat or without evidence
     "Spearman's rank correlation of each map of `a` with its counterpart in `b`"
     a,b = _array(a),_array(b)
-    if a.shape!=b.shape or a.ndim!=3: raise AdsError(f'maps have the shapes {a.shape} and {b.shape}; expected the same (n, h, w)')
+    if a.shape!=b.shape or a.ndim!=3 or not a.size:
+        raise AdsError(f'maps have the shapes {a.shape} and {b.shape}; expected the same (n, h, w), at least one map')
     a,b = (m.reshape(len(m), -1) for m in (a,b))
     ra,rb = (r-r.mean(1, keepdims=True) for r in (rankdata(m, axis=1, nan_policy='omit') for m in (a,b)))
     scale = np.sqrt((ra**2).sum(1)*(rb**2).sum(1))
@@ -292,6 +326,12 @@ def rank_correlation(
     return np.where(bad, np.nan, (ra*rb).sum(1)/np.where(bad, 1, scale))
 
 # %% ../nbs/09c_faithfulness.ipynb #eb2c268c
+def _check_fitted(learn):
+    "Raises an `AdsError` unless `learn` comes from `ads_learner` and its head is fitted"
+    if not (hasattr(learn, 'dls') and hasattr(learn, 'recipe')):
+        raise AdsError(f'{type(learn).__name__} is not from ads_learner; expected a learner of ads_learner, its head fitted')
+    if not hasattr(learn, 'tuning'): raise AdsError('the head of this learner is not fitted; call fit_head first')
+
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
     boxes=None,      # From `cue_boxes`; `None`: any ads, no boxes
@@ -300,6 +340,9 @@ def correct_pairs(
     seed:int=42
 )->pd.DataFrame: # Columns row, image, label, j, other, and the box if there are `boxes`; in random order
     "Ads and their rightly predicted labels, with row in the part, index of the label, and index of the likeliest label that is not true"
+    _check_fitted(learn)
+    choose(part, ('train', 'valid', 'test'), 'part')
+    if n is not None: _whole('n', n)
     (p,y),ads = learn.part_preds(part),learn.dls.ads
     i,j = np.nonzero(decide(p, learn.thresholds(), learn.recipe.min_labels)*y)
     names,vocab,other = ads.targs.index[(ads.split==part).to_numpy()],np.array(ads.vocab, dtype=object),np.where(y, -1, p).argmax(1)
@@ -310,13 +353,23 @@ def correct_pairs(
     return d.sample(min(n or len(d), len(d)), random_state=seed).reset_index(drop=True)
 
 # %% ../nbs/09c_faithfulness.ipynb #3634e1ca
+def _check_pairs(pairs, names, part):
+    "Raises an `AdsError` unless each pair's image is the one at its row of the part"
+    if not len(pairs): raise AdsError('there are no pairs; expected at least one row of correct_pairs')
+    there = [names[r] if 0<=r<len(names) else 'nothing' for r in pairs.row]
+    wrong = [(r,t,i) for r,t,i in zip(pairs.row, there, pairs.image) if t!=i]
+    if wrong: raise AdsError(f'{len(wrong)} of {len(pairs)} pairs are not of the {part} part: its row {wrong[0][0]} is {wrong[0][1]}, '
+                             f'not {wrong[0][2]}; name the part that correct_pairs was given')
+
 def pair_images(
     learn,           # From `ads_learner`
     pairs,           # From `correct_pairs`
     part:str='test'  # As there
 )->torch.Tensor: # (pairs, 3, size, size), on the device
     "The image of each pair as the model sees it"
-    items = plain_dl(learn.dls, part).items.iloc[pairs.row].reset_index(drop=True)
+    items = plain_dl(learn.dls, part).items
+    _check_pairs(pairs, list(items.image), part)
+    items = items.iloc[pairs.row].reset_index(drop=True)
     x = torch.cat([b[0].as_subclass(torch.Tensor) for b in learn.dls.test_dl(items)])
     return x.to(default_device(), memory_format=torch.channels_last)
 
@@ -335,6 +388,8 @@ def pair_cams(
 )->dict: # Name of the layer -> (N, h, w)
     "One map for each image, each for a label of its own"
     choose(method, [*cam_methods, 'depths'], 'method')
+    _whole('bs', bs)
+    if not len(x)==len(labels)>0: raise AdsError(f'{len(x)} images and {len(labels)} labels; expected as many of each, at least one')
     ids = torch.tensor(np.array(labels))[:,None]
     one = lambda a,j: [depth_cams(model, a, j)] if method=='depths' else layer_cams(model, a, list(layers.values()), j, method)
     got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
@@ -370,6 +425,8 @@ def map_scores(
 )->pd.DataFrame: # Some of the columns `measures`, a row a map
     "Every measure of each map"
     cams = torch.as_tensor(cams, dtype=torch.float32, device=x.device)
+    if cams.ndim!=3 or not len(x)==len(cams)==len(labels)>0:
+        raise AdsError(f'{len(x)} images, {len(labels)} labels and maps of shape {tuple(cams.shape)}; expected as many of each, at least one')
     h,w = cams.shape[1:]
     d = pd.DataFrame(dict(no_evidence=cams.isnan().any(2).any(1).cpu().numpy().astype(float), edges=rank_correlation(cams, edge_map(x, h, w)),
                           edges_coarse=rank_correlation(F.adaptive_avg_pool2d(cams, 7), edge_map(x, 7, 7))))
@@ -383,7 +440,7 @@ def map_scores(
         d = d.join(pd.DataFrame({**c, 'gain': c['insertion']-c['deletion']}))
     return d
 
-# %% ../nbs/09c_faithfulness.ipynb #9462aff2
+# %% ../nbs/09c_faithfulness.ipynb #58d45ca0
 def _rows(scores, images, **about):
     "A row a measure: mean and interval over ads"
     return [dict(**about, measure=m, **mean_by_ad(scores[m], images)) for m in measures if m in scores and scores[m].notna().any()]
@@ -412,7 +469,7 @@ def faithfulness_table(
             scores = score(c, None if method=='eigencam' else other[name]) # which knows no labels
             rows += _rows(scores, pairs.image, method=method, layer=name, grid=c.shape[-1])
     if baselines:
-        grid = learn.model[0](x[:1]).shape[-1] # of the last map
+        with at_rest(model), torch.no_grad(): grid = model[0](x[:1]).shape[-1] # of the last map
         for name,c in _costs_nothing(len(pairs), grid).items(): rows += _rows(score(c), pairs.image, method=name, layer='none', grid=grid)
     return pd.DataFrame(rows)
 

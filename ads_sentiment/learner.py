@@ -8,7 +8,7 @@ __all__ = ['part_targs', 'soft_targs', 'recipe_pos_weight', 'plain_dl', 'ads_lea
 
 # %% ../nbs/07_learner.ipynb #18946b04
 from .backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
-from .core import AdsError, atomic_write, cache_dir, default_device, digest, mixed_precision, progress, set_seed
+from .core import AdsError, atomic_write, cache_dir, choose, default_device, digest, mixed_precision, progress, set_seed
 from .data import ads_dataloaders
 from .engines import check_engine
 from .extract import extract,image_keys,settle_engine
@@ -75,7 +75,7 @@ def plain_dl(
     part='train' # 'train', 'valid', 'test', or 'all' of them in the order of their files' names
 ): # A fastai DataLoader: the part in its own order, without augmentation, nothing dropped
     "Each image of a part once, in order, as validation sees it"
-    if part in ('valid', 'test'): return getattr(dls, part)
+    if choose(part, ('train', 'valid', 'test', 'all'), 'part') in ('valid', 'test'): return getattr(dls, part)
     if part=='train': return dls.test_dl(dls.train.items, with_labels=True)
     items = pd.concat([dls.train.items, dls.valid.items, dls.test.items]).sort_values('path', ignore_index=True)
     return dls.test_dl(items, with_labels=True)

@@ -61,6 +61,12 @@ def _row(children=(), **kwargs): return W.HBox(children, layout=W.Layout(flex_fl
 def _picture(side): # A place of one size for pictures of any shape
     return W.Image(format='jpeg', layout=W.Layout(width=f'{side}px', height=f'{side}px', margin='2px', object_fit='contain'))
 
+def _whole(name, value, least=1):
+    "Raises an `AdsError` unless `value` is a whole number, at least `least`"
+    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    if not good: raise AdsError(f'{name}={value!r}: expected a whole number, at least {least}')
+    return value
+
 def _named_paths(
     ads, # `AdsData`, image files, or a dict name -> image file
     least:int=0 # How many there have to be
@@ -69,7 +75,10 @@ def _named_paths(
     if isinstance(ads, dict): named = ads
     elif isinstance(ads, AdsData): named = {str(k): Path(p) for k,p in ads.paths.items()}
     else:
-        paths = [Path(p) for p in ([ads] if isinstance(ads, (str, Path)) else ads)]
+        paths = [ads] if isinstance(ads, (str, Path)) or not hasattr(ads, '__iter__') else list(ads)
+        odd = [p for p in paths if not isinstance(p, (str, Path))]
+        if odd: raise AdsError(f'an image is named by {str(odd[0])[:60]!r} ({type(odd[0]).__name__}); expected an AdsData or image files')
+        paths = [Path(p) for p in paths]
         same = len({p.name for p in paths}) < len(paths)
         named = {str(p) if same else p.name: p for p in paths}
     if len(named) < least: raise AdsError(f'{len(named)} images; expected an AdsData or image files, at least {least}')
@@ -129,6 +138,8 @@ def keep_upload(
     limit_mb:float=8# Largest size, MB
 ): # (name, path)
     "Write an uploaded image to `folder`; raises an `AdsError` that says what is wrong with it"
+    if not value: raise AdsError('nothing was uploaded; expected the value of a FileUpload: a tuple of dicts with name and content')
+    if not Path(folder).is_dir(): raise AdsError(f'there is no folder {folder} to keep an upload in')
     up = value[-1]
     name,data = str(up['name']),bytes(up['content'])
     if len(data) > limit_mb*1e6:
@@ -190,16 +201,24 @@ class AdPredictor(_Shown):
 
 # %% ../nbs/11_widgets.ipynb #8972248c
 @patch
+def _clear(self:AdPredictor):
+    self.path = self.table = self.label = self.image = None
+    self.kept,self.rows.children,self.maps.children = {},(),()
+    self.ad.value,self.ad.layout.display = b'','none'
+    self.title.value,self.scale.value,self.about.value = '','','Pick or upload an ad.'
+
+@patch
 def show_ad(self:AdPredictor, name, path):
-    "Show the ad at `path` under `name`"
-    self.table,self.path,self.label = label_table(self.learn, path),Path(path),None
-    self.image = _open(path, _about(self.learn).how)
+    "Show the ad at `path` under `name`; what can't be shown leaves nothing of the ad before"
+    self._clear()
+    table,self.image = label_table(self.learn, path),_open(path, _about(self.learn).how)
+    self.table,self.path = table,Path(path)
     self.ad.value,self.ad.layout.display = jpeg_bytes(self.image, self.size),None
     n = int(self.table.predicted.sum())
     self.about.value = f'{n or "No"} label{"s" if n!=1 else ""} predicted. Click a label to see where its evidence lies.'
     for l,r in self.table.iterrows(): self.bars[l].value,self.buttons[l].button_style = bar_html(r.prob, r.threshold, r.predicted),''
     self.rows.children = [W.HBox([self.buttons[l], self.bars[l]], layout=W.Layout(min_height='28px')) for l in self.table.index]
-    self.maps.children,self.scale.value,self.title.value = (),'',f'<b>{html.escape(name)}</b>'
+    self.title.value = f'<b>{html.escape(name)}</b>'
 
 @patch
 def _picked(self:AdPredictor):
@@ -208,16 +227,19 @@ def _picked(self:AdPredictor):
 @patch
 def _uploaded(self:AdPredictor):
     if not (value := self.upload.value): return
+    self._clear()
+    self.pick.value = None
     try: name,path = keep_upload(value, self.folder.name, self.limit_mb)
     finally: self.upload.value = () # so that the same file can come again, and its bytes are not kept twice
-    self.pick.value = None
     self.show_ad(name, path)
 
 # %% ../nbs/11_widgets.ipynb #4c046e02
 @patch
 def show_map(self:AdPredictor, label):
     "Show where the evidence for `label` lies, at each layer"
-    key = self.path,choose(label, self.buttons, 'label')
+    choose(label, self.buttons, 'label')
+    if self.path is None: raise AdsError('no ad is shown; pick or upload one before asking for a map')
+    key = self.path,label
     if key not in self.kept: self.kept[key] = self._maps(label)
     if self.label: self.buttons[self.label].button_style = ''
     self.label,self.buttons[label].button_style = label,'info'
@@ -252,6 +274,15 @@ def _by_image(
     return preds.reindex(ads.targs.index)
 
 # %% ../nbs/11_widgets.ipynb #3ebedb73
+def _predicted(said, vocab):
+    "Which labels a column such as 'Alert|Eager' names: images x labels; raises an `AdsError` for names that are no labels"
+    odd = [s for s in said.dropna() if not isinstance(s, str)]
+    if odd: raise AdsError(f'the column predicted holds {odd[0]!r}; expected names of labels with | between them')
+    yes = said.astype(object).fillna('').str.get_dummies('|')
+    unknown = [n for n in yes if n not in vocab]
+    if unknown: raise AdsError(f"the column predicted names {unknown[0]!r}; expected labels with | between them, of: {', '.join(vocab)}")
+    return yes.reindex(columns=vocab, fill_value=0).to_numpy()>0
+
 def ad_facts(
     ads,           # `AdsData`
     preds=None,    # Probabilities by image, also of some images only; of `predictions.csv` of a run what it holds as predicted counts
@@ -260,6 +291,8 @@ def ad_facts(
 )->dict: # Arrays images x labels: `has`, `votes` and `agreement` (`None` without votes), `outcome` (0 or a key of `outcomes`), `probs` (or `None`)
     "What is known of each ad and label, ready to be searched"
     has,shape = ads.targs.to_numpy()>0,ads.targs.shape
+    lacking = [l for l in ads.vocab if ads.votes is not None and l not in ads.votes]
+    if lacking: raise AdsError(f"votes have no column for {', '.join(lacking[:5])}; expected one for each label")
     votes = ads.votes[ads.vocab].to_numpy() if ads.votes is not None else None
     share = votes/np.maximum(ads.annotators.to_numpy()[:,None], 1) if votes is not None and ads.annotators is not None else None
     probs,outcome = None,np.zeros(shape, np.int8)
@@ -267,7 +300,7 @@ def ad_facts(
         t = _by_image(preds, ads)
         probs = t[ads.vocab].to_numpy(dtype=float)
         known,yes = ~np.isnan(probs).any(axis=1),np.zeros(shape, bool)
-        if 'predicted' in t: yes = t.predicted.fillna('').str.get_dummies('|').reindex(columns=ads.vocab, fill_value=0).to_numpy()>0
+        if 'predicted' in t: yes = _predicted(t.predicted, ads.vocab)
         else: yes[known] = decide(probs[known], thresholds, min_labels)>0
         outcome[known] = np.select([has & yes, has, yes], [1, 2, 3], 0)[known]
     return dict(has=has, votes=votes, agreement=share, outcome=outcome, probs=probs)
@@ -285,6 +318,9 @@ def find_ads(
     part:str=None      # 'train', 'valid' or 'test'; default: all
 )->np.ndarray: # Numbers of the ads
     "The ads for which all conditions hold for one and the same label; an unknown kind raises an `AdsError`"
+    n = facts['has'].shape[1]
+    if label is not None and _whole('label', label, 0)>=n: raise AdsError(f'label={label}: expected a number below {n}')
+    if part is not None: choose(part, ('train', 'valid', 'test'), 'part')
     f = {k: v if label is None or v is None else v[:,label:label+1] for k,v in facts.items()}
     some = f['votes']>0 if f['votes'] is not None else f['has']
     which = [f['has'], some & ~f['has'], f['outcome']==1, f['outcome']==2, f['outcome']==3, np.ones_like(f['has'])]
@@ -327,7 +363,8 @@ class LabelExplorer(_Shown):
         per_page:int=12, # Ads on a page
         size:int=150     # Side of a thumbnail, pixels
     ):
-        self.ads,self.per_page,self.size,self.thumbs = ads,per_page,size,{}
+        if not isinstance(ads, AdsData) or not len(ads): raise AdsError(f'{type(ads).__name__}: expected an AdsData with at least one ad')
+        self.ads,self.per_page,self.size,self.thumbs = ads,_whole('per_page', per_page),_whole('size', size),{}
         self.facts = ad_facts(ads, preds, thresholds, min_labels)
         self._controls(preds is not None)
         self._build()
@@ -408,6 +445,7 @@ def random_ads(
 ): # (dict name -> Pillow image, dict name -> why it can't be read)
     "Some ads drawn at random; what can't be read is left out with the reason, and others are drawn in its place"
     named,ims,bad = _named_paths(paths, 1),{},{}
+    for k,v,least in [('n', n, 1), ('seed', seed, 0), ('size', size, 1)]: _whole(k, v, least)
     for k in np.random.default_rng(seed).permutation(len(named)):
         name = list(named)[k]
         try: ims[name] = read_image(named[name], size).resize((size, size), Image.Resampling.BILINEAR)
@@ -440,6 +478,8 @@ def differences(
     after   # The same images, changed
 ): # (Pillow images, factor)
     "Where and how much they differ, as brightness, made stronger by a factor so that it can be seen"
+    before,after = list(before),list(after)
+    if not len(before)==len(after)>0: raise AdsError(f'{len(before)} images before and {len(after)} after; expected as many of each, at least one')
     ds = [np.abs(np.asarray(a, np.float32)-np.asarray(b, np.float32)) for a,b in zip(before, after)]
     k = _gain(ds)
     return [Image.fromarray((d*k).clip(0, 255).astype(np.uint8)) for d in ds], k
@@ -454,7 +494,7 @@ class FilterLab(_Shown):
         size:int=224, # Pixels a side at which the filter works; as in training
         shown:int=170 # Pixels a side on the page
     ):
-        self.paths,self.seed,self.n,self.size,self.shown = _named_paths(ads, 1),seed,n,size,shown
+        self.paths,self.seed,self.n,self.size,self.shown = _named_paths(ads, 1),seed,n,size,_whole('shown', shown)
         self._build(BilateralFilter().spec)
         self._draw()
 
