@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
-from .core import AdsError, choose, default_device, progress, read_json
+from .core import AdsError, check_whole, choose, default_device, progress, read_json
 from .gradcam import all_depths, at_rest, cam_methods, depth_cams, layer_cams
 from .learner import plain_dl
 from .look import in_style, new_figure, palette, short_name
@@ -61,12 +61,6 @@ def cue_boxes(
     return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
 
 # %% ../nbs/09c_faithfulness.ipynb #a507b40e
-def _whole(name, value, least=1):
-    "Raises an `AdsError` unless `value` is a whole number, at least `least`"
-    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-    if not good: raise AdsError(f'{name}={value!r}: expected a whole number, at least {least}')
-    return value
-
 def _array(maps): return np.asarray(maps.detach().cpu() if torch.is_tensor(maps) else maps, dtype=float)
 
 def _maps_boxes(cams, boxes):
@@ -172,7 +166,7 @@ def plot_pointing(
     counts = dict(images=len(images), maps=len(cams), boxes=len(boxes), titles=len(titles))
     if len(set(counts.values()))>1 or not len(cams):
         raise AdsError(f"{', '.join(f'{n} {k}' for k,n in counts.items())}; expected as many of each, at least one")
-    _whole('nc', nc)
+    check_whole('nc', nc)
     fig = new_figure(2.2*min(nc, len(cams)), 2.55*(rows := -(-len(cams)//nc)))
     axs = fig.subplots(rows, min(nc, len(cams)), squeeze=False).flat
     for ax,im,cam,box,title in zip(axs, images, cams, np.asarray(boxes, dtype=float), titles):
@@ -195,7 +189,7 @@ def mean_by_ad(
     "Mean of values with its bootstrap interval over ads; raises an `AdsError` if there are no values"
     values,images = np.asarray(values, dtype=float),list(images)
     if values.shape!=(len(images),): raise AdsError(f'values have shape {values.shape} for {len(images)} ads; expected one number for each')
-    _whole('n_boot', n_boot)
+    check_whole('n_boot', n_boot)
     d = pd.DataFrame(dict(value=values, image=images)).dropna(subset='value')
     if not len(d): raise AdsError('no values to take the mean of: all are NaN, or there are none')
     by = d.groupby('image', sort=True).value.agg(['sum', 'count']).to_numpy(dtype=float)
@@ -251,8 +245,8 @@ def deletion_insertion(
     labels,cams = torch.tensor(np.array(labels), device=x.device),torch.as_tensor(cams, dtype=torch.float32, device=x.device)
     if not len(x)==len(cams)==len(labels)>0:
         raise AdsError(f'{len(x)} images, {len(cams)} maps and {len(labels)} labels; expected as many of each, at least one')
-    _whole('steps', steps)
-    _whole('bs', bs)
+    check_whole('steps', steps)
+    check_whole('bs', bs)
     base,place = blurred(x) if base is None else base.expand_as(x),pixel_order(cams, x.shape[-2:])
     probs = lambda a: _of_label(torch.cat([torch.sigmoid(model(b)).float() for b in a.split(bs)]), labels)
     curves = dict(deletion=[], insertion=[])
@@ -342,7 +336,7 @@ def correct_pairs(
     "Ads and their rightly predicted labels, with row in the part, index of the label, and index of the likeliest label that is not true"
     _check_fitted(learn)
     choose(part, ('train', 'valid', 'test'), 'part')
-    if n is not None: _whole('n', n)
+    if n is not None: check_whole('n', n)
     (p,y),ads = learn.part_preds(part),learn.dls.ads
     i,j = np.nonzero(decide(p, learn.thresholds(), learn.recipe.min_labels)*y)
     names,vocab,other = ads.targs.index[(ads.split==part).to_numpy()],np.array(ads.vocab, dtype=object),np.where(y, -1, p).argmax(1)
@@ -388,7 +382,7 @@ def pair_cams(
 )->dict: # Name of the layer -> (N, h, w)
     "One map for each image, each for a label of its own"
     choose(method, [*cam_methods, 'depths'], 'method')
-    _whole('bs', bs)
+    check_whole('bs', bs)
     if not len(x)==len(labels)>0: raise AdsError(f'{len(x)} images and {len(labels)} labels; expected as many of each, at least one')
     ids = torch.tensor(np.array(labels))[:,None]
     one = lambda a,j: [depth_cams(model, a, j)] if method=='depths' else layer_cams(model, a, list(layers.values()), j, method)

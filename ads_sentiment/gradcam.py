@@ -11,7 +11,6 @@ __all__ = ['cam_methods', 'all_depths', 'at_rest', 'cut_at', 'RestingNorms', 'ma
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
@@ -20,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from .backbones import get_backbone
-from .core import AdsError, choose, default_device
+from .core import AdsError, check_whole, choose, default_device
 from .figures import plot_cams
 from .metrics import decide
 from .predictor import Predictor, ad_tensor
@@ -138,8 +137,7 @@ def label_grads(
 def _chunk_size(chunk, device):
     "Labels at a time; `None`: one on a CPU, where more gain nothing, eight elsewhere"
     if chunk is None: return 1 if device.type=='cpu' else 8
-    if not isinstance(chunk, Integral) or isinstance(chunk, bool) or chunk<1: raise AdsError(f'chunk={chunk!r}: expected a whole number of labels, at least 1')
-    return chunk
+    return check_whole('chunk', chunk)
 
 # %% ../nbs/09_gradcam.ipynb #18d53190
 def _gradcam(A, g):
@@ -409,7 +407,7 @@ def gradcam(
     single,about = isinstance(images, (str, Path, Image.Image)),_about(learn)
     images = [images] if single else _listed(images, 'images')
     if not images: raise AdsError('no images to explain; expected a file, a Pillow image, or a list of them')
-    if not isinstance(bs, Integral) or isinstance(bs, bool) or bs<1: raise AdsError(f'bs={bs!r}: expected a whole number of images, at least 1')
+    check_whole('bs', bs)
     seen = [s for i in range(0, len(images), bs) for s in _explain(about, images[i:i+bs], labels, layers, method, chunk)]
     return seen[0] if single else seen
 

@@ -8,7 +8,7 @@ __all__ = ['MultiLabelInterpretation']
 # %% ../nbs/08_interpret.ipynb #2a66dcb7
 from .agreement import _checked, _drawn_sums, _interval
 from .backbones import FrozenBody
-from .core import AdsError, choose, read_json, show_bars
+from .core import AdsError, check_whole, choose, read_json, show_bars
 from .figures import plot_label_confusions
 from .learner import plain_dl
 from .look import in_style, name_rows, new_figure, palette, short_name
@@ -334,15 +334,12 @@ def _ratio(a, b): return np.divide(a, b, out=np.zeros(np.shape(a)), where=b>0)
 # %% ../nbs/08_interpret.ipynb #237f7ca2
 def _label_ids(self, labels, n):
     "Positions of named labels, or of the `n` that most images have"
-    if labels is None: return np.argsort(-self.targs.sum(axis=0, dtype=int), kind='stable')[:_count(n, 'n')].tolist()
+    if labels is None: return np.argsort(-self.targs.sum(axis=0, dtype=int), kind='stable')[:check_whole('n', n)].tolist()
     labels = [labels] if isinstance(labels, str) else list(labels)
     if not labels: raise AdsError(f"no labels to show; there is: {', '.join(self.vocab)}")
     return [self.vocab.index(choose(l, self.vocab, 'label')) for l in labels]
 
-def _count(k, name):
-    "A whole number from 1 on, or an `AdsError`"
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k<1: raise AdsError(f'{name}={k!r}: expected a whole number from 1 on')
-    return int(k)
+
 
 # %% ../nbs/08_interpret.ipynb #1100d3df
 @patch
@@ -388,8 +385,8 @@ def predicted_instead(self:MultiLabelInterpretation,
     choose(by, ('excess', 'count', 'rate', 'lift'), 'order')
     pairs = pd.DataFrame(dict(missed=np.repeat(self.vocab, len(self.vocab)), predicted=self.vocab*len(self.vocab)))
     for k in ('count', 'cases', 'rate', 'expected', 'lift', 'excess'): pairs[k] = self.missed_as(k).to_numpy().ravel()
-    pairs = pairs[pairs['count']>=_count(min_count, 'min_count')]
-    return pairs.sort_values([by, 'count'], ascending=False, kind='stable', ignore_index=True).head(_count(n, 'n'))
+    pairs = pairs[pairs['count']>=check_whole('min_count', min_count)]
+    return pairs.sort_values([by, 'count'], ascending=False, kind='stable', ignore_index=True).head(check_whole('n', n))
 
 # %% ../nbs/08_interpret.ipynb #6d87ccb8
 def _matrix(ax, values, rows, cols, colors, numbers=None, **kwargs):
@@ -552,7 +549,7 @@ def _losses(self, label):
 def _top(self, k, label, largest):
     "Numbers of the images with the largest or smallest losses"
     loss = _losses(self, label)
-    return np.argsort(-loss if largest else loss, kind='stable')[:len(self) if k is None else _count(k, 'k')]
+    return np.argsort(-loss if largest else loss, kind='stable')[:len(self) if k is None else check_whole('k', k)]
 
 # %% ../nbs/08_interpret.ipynb #12687c0c
 def _as_image(x):
@@ -621,7 +618,7 @@ def show_results(self:MultiLabelInterpretation,
     "Ads with their hits, misses and false alarms"
     ids = _rows(self, idxs)
     if not ids: raise AdsError('no images to show')
-    nc,lines = min(_count(n_cols, 'n_cols'), len(ids)), min(_count(max_chips, 'max_chips'), max(1, *(len(_chips(self, i)) for i in ids)))
+    nc,lines = min(check_whole('n_cols', n_cols), len(ids)), min(check_whole('max_chips', max_chips), max(1, *(len(_chips(self, i)) for i in ids)))
     nr = -(-len(ids)//nc)
     fig = new_figure(max(4, 2.3*nc), .4 + nr*(2.5+.235*lines))
     axs = fig.subplots(2*nr, nc, squeeze=False, height_ratios=[2.5, .235*lines]*nr)
@@ -703,7 +700,7 @@ def image_agreement(self:MultiLabelInterpretation)->pd.Series: # By name of the 
 def _ratios(parts, n_boot, level, seed):
     "For a dict of (numerator, denominator), each images x columns: the ratio of sums and its bootstrap interval over images"
     cols = np.concatenate([np.concatenate(pair, axis=1) for pair in parts.values()], axis=1, dtype=np.float64)
-    draws,res,at = _drawn_sums(cols, _count(n_boot, 'n_boot'), seed),{},0
+    draws,res,at = _drawn_sums(cols, check_whole('n_boot', n_boot), seed),{},0
     for name,(num,den) in parts.items():
         n = num.shape[1]
         low,high = _interval(_over(draws[:,at:at+n], draws[:,at+n:at+2*n]), level)
@@ -725,7 +722,7 @@ def by_agreement(self:MultiLabelInterpretation,
 )->pd.DataFrame: # A row a bin: low, high, images, labels (an image); f1, loss, recall, each with _low and _high
     "How good the model is on images that people agree on more or less"
     a = self.image_agreement().to_numpy()
-    edges = np.unique(np.nanquantile(a, np.linspace(0, 1, _count(n_bins, 'n_bins')+1))) if np.isfinite(a).any() else []
+    edges = np.unique(np.nanquantile(a, np.linspace(0, 1, check_whole('n_bins', n_bins)+1))) if np.isfinite(a).any() else []
     if len(edges)<2: raise AdsError('all images have the same agreement, or none has one; there is nothing to compare')
     bins = np.where(np.isnan(a), -1, np.clip(np.searchsorted(edges, a, side='right')-1, 0, len(edges)-2))
     at = (bins[:,None]==np.arange(len(edges)-1)).astype(np.float64)
@@ -741,7 +738,7 @@ def _vote_bins(self, by, n_bins):
     if choose(by, ('votes', 'share'), 'way to count')=='votes':
         low = high = np.unique(k)
         return low, high, k[...,None]==low
-    edges,s = (np.round(x, 9) for x in (np.linspace(0, 1, _count(n_bins, 'n_bins')+1), k/m)) # 2/3 is 2/3, however it was computed
+    edges,s = (np.round(x, 9) for x in (np.linspace(0, 1, check_whole('n_bins', n_bins)+1), k/m)) # 2/3 is 2/3, however it was computed
     low,high,s = np.r_[0,edges[:-1]],np.r_[0,edges[1:]],s[...,None]
     return low, high, (s<=high) & ((s>low) | (high==0))
 
@@ -776,7 +773,7 @@ def errors_and_agreement(self:MultiLabelInterpretation,
     for kind,on in {'missed': (t&(1-y)).any(1), 'false alarm': ((1-t)&y).any(1)}.items():
         w = np.stack([on&seen, ~on&seen], axis=1).astype(np.float64)
         total = w*np.nan_to_num(a)[:,None]
-        s = _drawn_sums(np.c_[w, total], _count(n_boot, 'n_boot'), seed)
+        s = _drawn_sums(np.c_[w, total], check_whole('n_boot', n_boot), seed)
         n,mean,drawn = w.sum(0), _over(total.sum(0), w.sum(0)), _over(s[:,2:], s[:,:2])
         low,high = _interval((drawn[:,0]-drawn[:,1])[:,None], level)[:,0]
         rows[kind] = dict(images=n[0], images_without=n[1], agreement=mean[0], agreement_without=mean[1], diff=mean[0]-mean[1], low=low, high=high)

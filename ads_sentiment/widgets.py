@@ -8,7 +8,7 @@ __all__ = ['outcomes', 'shows', 'jpeg_bytes', 'label_table', 'bar_html', 'cam_ov
            'differences', 'FilterLab']
 
 # %% ../nbs/11_widgets.ipynb #dad3df4e
-from .core import AdsError, choose, mixed_precision
+from .core import AdsError, check_whole, choose, mixed_precision
 from .datasets import AdsData
 from .figures import _cam_colors, _gain
 from .gradcam import _about, _open, at_rest, gradcam, places_of
@@ -60,12 +60,6 @@ def _row(children=(), **kwargs): return W.HBox(children, layout=W.Layout(flex_fl
 
 def _picture(side): # A place of one size for pictures of any shape
     return W.Image(format='jpeg', layout=W.Layout(width=f'{side}px', height=f'{side}px', margin='2px', object_fit='contain'))
-
-def _whole(name, value, least=1):
-    "Raises an `AdsError` unless `value` is a whole number, at least `least`"
-    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-    if not good: raise AdsError(f'{name}={value!r}: expected a whole number, at least {least}')
-    return value
 
 def _named_paths(
     ads, # `AdsData`, image files, or a dict name -> image file
@@ -319,7 +313,7 @@ def find_ads(
 )->np.ndarray: # Numbers of the ads
     "The ads for which all conditions hold for one and the same label; an unknown kind raises an `AdsError`"
     n = facts['has'].shape[1]
-    if label is not None and _whole('label', label, 0)>=n: raise AdsError(f'label={label}: expected a number below {n}')
+    if label is not None and check_whole('label', label, 0)>=n: raise AdsError(f'label={label}: expected a number below {n}')
     if part is not None: choose(part, ('train', 'valid', 'test'), 'part')
     f = {k: v if label is None or v is None else v[:,label:label+1] for k,v in facts.items()}
     some = f['votes']>0 if f['votes'] is not None else f['has']
@@ -364,7 +358,7 @@ class LabelExplorer(_Shown):
         size:int=150     # Side of a thumbnail, pixels
     ):
         if not isinstance(ads, AdsData) or not len(ads): raise AdsError(f'{type(ads).__name__}: expected an AdsData with at least one ad')
-        self.ads,self.per_page,self.size,self.thumbs = ads,_whole('per_page', per_page),_whole('size', size),{}
+        self.ads,self.per_page,self.size,self.thumbs = ads,check_whole('per_page', per_page),check_whole('size', size),{}
         self.facts = ad_facts(ads, preds, thresholds, min_labels)
         self._controls(preds is not None)
         self._build()
@@ -445,7 +439,7 @@ def random_ads(
 ): # (dict name -> Pillow image, dict name -> why it can't be read)
     "Some ads drawn at random; what can't be read is left out with the reason, and others are drawn in its place"
     named,ims,bad = _named_paths(paths, 1),{},{}
-    for k,v,least in [('n', n, 1), ('seed', seed, 0), ('size', size, 1)]: _whole(k, v, least)
+    for k,v,least in [('n', n, 1), ('seed', seed, 0), ('size', size, 1)]: check_whole(k, v, least)
     for k in np.random.default_rng(seed).permutation(len(named)):
         name = list(named)[k]
         try: ims[name] = read_image(named[name], size).resize((size, size), Image.Resampling.BILINEAR)
@@ -494,7 +488,7 @@ class FilterLab(_Shown):
         size:int=224, # Pixels a side at which the filter works; as in training
         shown:int=170 # Pixels a side on the page
     ):
-        self.paths,self.seed,self.n,self.size,self.shown = _named_paths(ads, 1),seed,n,size,_whole('shown', shown)
+        self.paths,self.seed,self.n,self.size,self.shown = _named_paths(ads, 1),seed,n,size,check_whole('shown', shown)
         self._build(BilateralFilter().spec)
         self._draw()
 
