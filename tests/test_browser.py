@@ -111,7 +111,7 @@ def test_pick_an_ad_and_click_labels(page):
     name = options(box.locator('select'))[3]
     select(box.locator('select'), name)
     assert changes(page, lambda: src(page, at), first)
-    page.wait_for_function('t => document.querySelector(".ads-predictor b").innerText==t', arg=name)
+    page.wait_for_function('t => document.querySelector(".ads-predictor b")?.innerText==t', arg=name)
     bars = box.locator('.ads-bar').all_inner_texts()
     predicted = ['predicted' in t for t in bars]
     assert predicted==sorted(predicted, reverse=True) and len(bars)==box.locator('.ads-label').count()
