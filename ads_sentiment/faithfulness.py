@@ -367,9 +367,12 @@ def pair_images(
     x = torch.cat([b[0].as_subclass(torch.Tensor) for b in learn.dls.test_dl(items)])
     return x.to(default_device(), memory_format=torch.channels_last)
 
-def named_layers(learn)->dict: # first, middle, last -> module
+def named_layers(
+    learn,     # From `ads_learner`
+    model=None # One of the same build; default: the learner's own
+)->dict: # first, middle, last -> module
     "The three convolutions of the backbone's entry"
-    return {k: learn.model[0].get_submodule(n) for k,n in zip(('first', 'middle', 'last'), learn.backbone.layers)}
+    return {k: (model or learn.model)[0].get_submodule(n) for k,n in zip(('first', 'middle', 'last'), learn.backbone.layers)}
 
 # %% ../nbs/09c_faithfulness.ipynb #e21674bb
 def pair_cams(
@@ -488,8 +491,7 @@ def sanity_table(
     seed:int=42           # Of the disorder
 )->pd.DataFrame: # Columns method, layer, grid, measure ('mirrored', and what is randomized), mean, low, high, n, ads
     "Rank correlation of maps with those of mirrored ads, and with those after weights were randomized"
-    x,layers,rows = pair_images(learn, pairs, part),learn.backbone.layers,[]
-    named = lambda model: dict(zip(('first', 'middle', 'last'), (model[0].get_submodule(n) for n in layers)))
+    x,rows,named = pair_images(learn, pairs, part),[],lambda model: named_layers(learn, model)
     models = {p: randomize(learn.model, p, seed) for p in _parts}
     for method in progress(methods, comment='weights in disorder'):
         cams = pair_cams(learn.model, x, pairs.j, named(learn.model), method)

@@ -340,9 +340,17 @@ def _check_depths(about, method):
     if not getattr(about.body, 'taps', ()): raise AdsError(f"{all_depths!r} needs a head that sees several depths (a recipe with layers='several'); this one sees the last map only, so name the last layer")
 
 # %% ../nbs/09_gradcam.ipynb #c01b324b
+def _probs(about, logits): # Images x labels
+    "Probabilities out of logits, as the model's loss reads them"
+    return (logits.softmax(1) if about.single else logits.sigmoid()).detach().cpu().numpy()
+
+def _limits(about, probs): # A threshold a label
+    "The thresholds of an image's labels; of labels that exclude each other the most probable is predicted"
+    return np.full(len(probs), probs.max()) if about.single else about.thresholds
+
 def _find_labels(about, labels, probs, truth=None):
     "(indices, thresholds, a note): the labels asked for, or those that are predicted, the most probable first; with `truth` hits, misses, false alarms"
-    th = np.full(len(probs), probs.max()) if about.single else about.thresholds
+    th = _limits(about, probs)
     if labels is not None:
         names = _listed(labels, 'labels')
         if not names: raise AdsError(f"labels is empty; there is: {', '.join(about.vocab)}")
@@ -384,7 +392,7 @@ def _explain(about, images, labels, layers, method, chunk, truth=None):
     logits,maps = _forward(about, x, mods, method)
     n = len(about.vocab)
     if logits.shape[1]!=n: raise AdsError(f'the model puts out {logits.shape[1]} logits for {n} names of labels')
-    probs = (logits.softmax(1) if about.single else logits.sigmoid()).detach().cpu().numpy()
+    probs = _probs(about, logits)
     found = [_find_labels(about, labels, p, truth) for p in probs]
     most = max(len(ids) for ids,*_ in found)
     ids = [(ids*most)[:most] for ids,*_ in found]

@@ -339,8 +339,6 @@ def _label_ids(self, labels, n):
     if not labels: raise AdsError(f"no labels to show; there is: {', '.join(self.vocab)}")
     return [self.vocab.index(choose(l, self.vocab, 'label')) for l in labels]
 
-
-
 # %% ../nbs/08_interpret.ipynb #1100d3df
 @patch
 def plot_confusions(self:MultiLabelInterpretation,
@@ -353,11 +351,12 @@ def plot_confusions(self:MultiLabelInterpretation,
 
 # %% ../nbs/08_interpret.ipynb #62f19479
 def _instead(self):
-    "By label missed and label predicted: ads in which that happened, ads in which it could have, and the rate of false alarms of the second"
+    "What `missed_as` offers, by name: arrays of labels missed x labels predicted"
     t,y = self.targs.astype(np.float64),self.decoded.astype(np.float64)
     missed,absent,wrong = t*(1-y),1-t,(1-t)*y
     count,cases = ((missed.T @ a).round().astype(int) for a in (wrong, absent))
-    return count, cases, np.tile(_over(wrong.sum(0), absent.sum(0)), (t.shape[1],1))
+    rate,expected = _over(count, cases),np.tile(_over(wrong.sum(0), absent.sum(0)), (t.shape[1],1))
+    return dict(count=count, cases=cases, rate=rate, expected=expected, lift=_over(rate, expected), excess=count-cases*np.nan_to_num(expected))
 
 def _over(a, b):
     "`a/b`, NaN where `b` is 0"
@@ -370,9 +369,7 @@ def missed_as(self:MultiLabelInterpretation,
     values:str='count' # 'count', 'cases' (where it could have happened), 'rate' (count by cases), 'expected', 'lift' (rate by expected) or 'excess'
 )->pd.DataFrame: # Labels x labels: missed down, predicted although absent across; NaN where there is nothing to divide by
     "What was wrongly predicted in the ads in which a label was missed"
-    count,cases,expected = _instead(self)
-    rate = _over(count, cases)
-    tables = dict(count=count, cases=cases, rate=rate, expected=expected, lift=_over(rate, expected), excess=count-cases*np.nan_to_num(expected))
+    tables = _instead(self)
     return pd.DataFrame(tables[choose(values, tables, 'value')], pd.Index(self.vocab, name='missed'), pd.Index(self.vocab, name='predicted'))
 
 @patch
@@ -384,7 +381,7 @@ def predicted_instead(self:MultiLabelInterpretation,
     "Pairs of a missed label and one that was predicted although the ad does not have it, the most striking first"
     choose(by, ('excess', 'count', 'rate', 'lift'), 'order')
     pairs = pd.DataFrame(dict(missed=np.repeat(self.vocab, len(self.vocab)), predicted=self.vocab*len(self.vocab)))
-    for k in ('count', 'cases', 'rate', 'expected', 'lift', 'excess'): pairs[k] = self.missed_as(k).to_numpy().ravel()
+    pairs = pairs.assign(**{k: v.ravel() for k,v in _instead(self).items()})
     pairs = pairs[pairs['count']>=check_whole('min_count', min_count)]
     return pairs.sort_values([by, 'count'], ascending=False, kind='stable', ignore_index=True).head(check_whole('n', n))
 
@@ -412,7 +409,8 @@ def plot_missed_as(self:MultiLabelInterpretation,
 )->Figure:
     "What was predicted when a label was missed: rate in percent as a number, lift as colour"
     ids = _label_ids(self, labels, n)
-    rate,lift = (self.missed_as(k).to_numpy()[np.ix_(ids, ids)] for k in ('rate', 'lift'))
+    tables = _instead(self)
+    rate,lift = (tables[k][np.ix_(ids, ids)] for k in ('rate', 'lift'))
     rate[rate==0],names,misses = np.nan,[short_name(self.vocab[j], 20) for j in ids],(self.targs > self.decoded).sum(0)
     fig = new_figure(max(5.2, 2.6+.3*len(ids)), max(4, 1.7+.25*len(ids)))
     ax = fig.subplots()

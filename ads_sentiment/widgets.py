@@ -11,7 +11,7 @@ __all__ = ['outcomes', 'shows', 'jpeg_bytes', 'label_table', 'bar_html', 'cam_ov
 from .core import AdsError, check_whole, choose, mixed_precision
 from .datasets import AdsData
 from .figures import _cam_colors, _gain
-from .gradcam import _about, _open, at_rest, gradcam, places_of
+from .gradcam import _about, _limits, _open, _probs, at_rest, gradcam, places_of
 from .metrics import decide
 from .preprocess import BilateralFilter, UnreadableImage, bilateral, gallery_transforms, read_image
 import html,io,tempfile,time
@@ -87,8 +87,8 @@ def label_table(
     about = _about(learn)
     x = about.tensor(_open(image, about.how))[None].to(next(about.model.parameters()).device)
     with at_rest(about.model), torch.no_grad(), mixed_precision(x.device): logits = about.model(x).float()
-    p = (logits.softmax(1) if about.single else logits.sigmoid()).cpu().numpy()
-    th = np.full(p.shape[1], p.max()) if about.single else about.thresholds # of labels that exclude each other the most probable is predicted
+    p = _probs(about, logits)
+    th = _limits(about, p[0])
     t = pd.DataFrame(dict(prob=p[0], threshold=th, predicted=decide(p, th, about.min_labels)[0]>0), index=pd.Index(about.vocab, name='label'))
     return t.sort_values(['predicted', 'prob'], ascending=False, kind='stable')
 
@@ -205,8 +205,8 @@ def _clear(self:AdPredictor):
 def show_ad(self:AdPredictor, name, path):
     "Show the ad at `path` under `name`; what can't be shown leaves nothing of the ad before"
     self._clear()
-    table,self.image = label_table(self.learn, path),_open(path, _about(self.learn).how)
-    self.table,self.path = table,Path(path)
+    image = _open(path, _about(self.learn).how) # opened once, for the labels and for the page
+    self.table,self.image,self.path = label_table(self.learn, image),image,Path(path)
     self.ad.value,self.ad.layout.display = jpeg_bytes(self.image, self.size),None
     n = int(self.table.predicted.sum())
     self.about.value = f'{n or "No"} label{"s" if n!=1 else ""} predicted. Click a label to see where its evidence lies.'
@@ -233,11 +233,10 @@ def show_map(self:AdPredictor, label):
     "Show where the evidence for `label` lies, at each layer"
     choose(label, self.buttons, 'label')
     if self.path is None: raise AdsError('no ad is shown; pick or upload one before asking for a map')
-    key = self.path,label
-    if key not in self.kept: self.kept[key] = self._maps(label)
+    if label not in self.kept: self.kept[label] = self._maps(label)
     if self.label: self.buttons[self.label].button_style = ''
     self.label,self.buttons[label].button_style = label,'info'
-    self.maps.children,self.scale.value = [_titled(t, b) for t,b in self.kept[key]],cam_scale()
+    self.maps.children,self.scale.value = [_titled(t, b) for t,b in self.kept[label]],cam_scale()
 
 @patch
 def _maps(self:AdPredictor, label):
