@@ -6,15 +6,14 @@
 __all__ = ['detours', 'plan', 'plot_ablation', 'run_ablation']
 
 # %% ../nbs/10a_ablation.ipynb #a76b229b
-from .backbones import backbones, get_backbone
-from .core import AdsError, choose, default_device, digest, read_json, stage, write_csv, write_json
-from .engines import check_engine
+from .backbones import get_backbone
+from .core import choose, default_device, digest, read_json, stage, write_csv, write_json
 from .figures import save_figure
 from .look import in_style, new_figure, palette
 from .preprocess import BilateralFilter, prepare_images
-from .predictor import package_versions
 from .recipes import get_recipe, steps, tuned, walk
-from .study import baseline_scores, check_config, data_config, load_trial, open_run, run_trial, save_trial, split_run, started_by
+from .runs import check_out, check_request, note_data, open_run, prepare_run, run_config, run_folder, split_run
+from .study import baseline_scores, load_trial, run_trial, save_trial
 from .uncertainty import mean_ci, paired_test
 import gc,itertools
 from dataclasses import asdict, replace
@@ -35,14 +34,14 @@ def _changes(old, new):
     return {k: v for k,v in asdict(new).items() if asdict(old)[k]!=v}
 
 def plan(
-    ads,          # `AdsData`
+    ads,          # `AdsData`, or `None` for one that may have votes
     only=None     # Names of the steps to measure; default: all of them and the detours
 )->dict: # Name -> (the recipe, what it changes, the name of what it is compared with)
     "The recipes to measure, in order"
     after,names = walk(),[*steps]
     before = {n: names[max(i-1, 0)] for i,n in enumerate(names)}
     for n,change in detours.items():
-        if ads.votes is not None or change.get('targets')!='soft': after[n],before[n] = get_recipe(tuned, **change),names[-1]
+        if ads is None or ads.votes is not None or change.get('targets')!='soft': after[n],before[n] = get_recipe(tuned, **change),names[-1]
     kept = [n for n in after if n in {choose(n, after, 'step') for n in (only or after)}]
     pairs = {n: before[n] if before[n] in kept else kept[0] for n in kept}
     return {n: (after[n], _changes(after[pairs[n]], after[n]), pairs[n]) for n in kept}
@@ -115,7 +114,7 @@ def _other_files(splits, again):
 def run_ablation(
     data='demo',             # 'demo', a Pitt root, a CSV, or an `AdsData`
     names=('efficientnet_lite0',), # Backbones
-    out='runs/demo-ablation',# The folder of the run
+    out=None,                # The folder of the run; default: runs/NAME-ablation
     weights='auto',          # 'imagenet', 'random', 'auto' or a file
     seed:int=42,             # One seed for everything
     seeds:int=1,             # Trials with so many seeds, from `seed` on
@@ -127,24 +126,25 @@ def run_ablation(
     filt=BilateralFilter(),  # The filter, or None
     n_workers:int=None,      # Loader processes
     engine:str='auto',       # What runs the body
-    overwrite:bool=False,    # Remove what is in `out` first?
+    overwrite:bool=False,    # Replace a run that is in `out`?
     **kwargs                 # Passed to `load_ads`
 )->Path: # The folder of the run
     "Walk from the reference recipe to ours and write `ablation.csv` and a picture for each backbone"
-    out,names = Path(out), [get_backbone(n).name for n in names]
-    if not names: raise AdsError('no backbones; there is: ' + ', '.join(backbones))
-    check_engine(engine, default_device())
-    if seeds<1 or splits<1: raise AdsError(f'seeds={seeds}, splits={splits}: at least 1 of each is needed')
-    source,ads,skipped,pairs = open_run(data, out, prepare_size, filt, overwrite, **kwargs)
-    todo = plan(ads, only)
-    parts,doubles = split_run(ads, pairs, split, splits, seed)
-    parts = {False: parts}
-    if any(r.reencode for r,_,_ in todo.values()): parts[True] = _other_files(parts[False], prepare_images(source, size=prepare_size, filt=filt, reencode=True)[0])
-    check_config(out, {**data_config(parts[False][0], skipped, filt), **doubles, 'ablation': [*todo], 'backbones': names, 'weights': str(weights), 'split': split,
-        'splits': splits, 'seed': seed, 'seeds': seeds, 'size': size, 'engine': engine, 'prepare_size': prepare_size, 'command': started_by(), 'versions': package_versions()})
-    write_csv(skipped, out/'skipped.csv')
-    tables = [_ablate(parts, n, out, todo, range(seed, seed+seeds), weights, size, n_workers, engine, split) for n in names]
-    write_csv(pd.concat(tables), out/'ablation.csv')
-    for n,t in zip(names, tables): save_figure(plot_ablation(t), out/'figures'/f"ablation_{n.replace('/', '_')}.png")
-    print(f"table: {out/'ablation.csv'}", flush=True)
+    names,recipes = [get_backbone(n).name for n in names], [r for r,_,_ in plan(None, only).values()]
+    out = check_request(out, names, recipes, weights, split, engine, overwrite, seed=seed, seeds=seeds, splits=splits, size=size, prepare_size=prepare_size, n_workers=n_workers)
+    source = open_run(data, recipes, **kwargs)
+    out = out or check_out(f'runs/{source.name}-ablation', overwrite)
+    todo = plan(source, only)
+    config = run_config(source, filt, weights, ablation={n: asdict(r) for n,(r,_,_) in todo.items()}, backbones=names, split=split, splits=splits, seed=seed, seeds=seeds,
+        size=size, engine=engine, prepare_size=prepare_size)
+    with run_folder(out, config, overwrite):
+        ads,skipped,pairs = prepare_run(source, prepare_size, filt)
+        parts,doubles = split_run(ads, pairs, split, splits, seed)
+        parts = {False: parts}
+        if any(r.reencode for r,_,_ in todo.values()): parts[True] = _other_files(parts[False], prepare_images(source, size=prepare_size, filt=filt, reencode=True)[0])
+        note_data(out, parts[False][0], skipped, pairs, doubles, seed)
+        tables = [_ablate(parts, n, out, todo, range(seed, seed+seeds), weights, size, n_workers, engine, split) for n in names]
+        write_csv(pd.concat(tables), out/'ablation.csv')
+        for n,t in zip(names, tables): save_figure(plot_ablation(t), out/'figures'/f"ablation_{n.replace('/', '_')}.png")
+        print(f"table: {out/'ablation.csv'}", flush=True)
     return out

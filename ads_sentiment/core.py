@@ -34,12 +34,14 @@ def choose(
 def check_whole(
     name:str,   # What the number is, for the message
     value,      # What was given
-    least:int=1 # Smallest number that makes sense
+    least:int=1, # Smallest number that makes sense
+    most:int=None # Largest; default: no bound
 )->int:
-    "`value` if it is a whole number, at least `least`; an `AdsError` otherwise"
+    "Return `value` if it is a whole number from `least` to `most`; raise an `AdsError` otherwise"
     from numbers import Integral
-    good = isinstance(value, Integral) and not isinstance(value, bool) and value>=least # numpy's whole numbers are such too
-    if not good: raise AdsError(f'{name}={value!r}: expected a whole number, at least {least}')
+    good = isinstance(value, Integral) and not isinstance(value, bool) and least<=value # numpy's whole numbers are such too
+    if not good or (most is not None and value>most):
+        raise AdsError(f'{name}={value!r}: expected a whole number, ' + (f'at least {least}' if most is None else f'{least} to {most}'))
     return int(value)
 
 # %% ../nbs/00_core.ipynb #d5787e4e
