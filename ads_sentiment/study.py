@@ -8,7 +8,7 @@ __all__ = ['run_trial', 'save_trial', 'load_trial', 'baseline_scores', 'run_back
 # %% ../nbs/10_study.ipynb #a681bb94
 from .agreement import one_human
 from .backbones import backbone_table, backbones, get_backbone
-from .core import atomic_write, default_device, progress, read_json, set_seed, stage, write_csv, write_json
+from .core import atomic_write, default_device, progress, read_json, stage, write_csv, write_json
 from .figures import (plot_filter, plot_filters, plot_history, plot_label_confusions, plot_label_counts, plot_per_label,
     plot_results, plot_transforms, save_figure)
 from .gradcam import first_filters, show_gradcam
