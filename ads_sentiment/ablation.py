@@ -43,7 +43,8 @@ def plan(
     for n,change in detours.items():
         if ads is None or ads.votes is not None or change.get('targets')!='soft': after[n],before[n] = get_recipe(tuned, **change),names[-1]
     kept = [n for n in after if n in {choose(n, after, 'step') for n in (only or after)}]
-    pairs = {n: before[n] if before[n] in kept else kept[0] for n in kept}
+    last = next((n for n in reversed(names) if n in kept), kept[0]) # what a detour starts from
+    pairs = {n: before[n] if before[n] in kept else last if n in detours else kept[0] for n in kept}
     return {n: (after[n], _changes(after[pairs[n]], after[n]), pairs[n]) for n in kept}
 
 # %% ../nbs/10a_ablation.ipynb #a5960ec1

@@ -324,7 +324,7 @@ def _check_fitted(learn):
     "Raises an `AdsError` unless `learn` comes from `ads_learner` and its head is fitted"
     if not (hasattr(learn, 'dls') and hasattr(learn, 'recipe')):
         raise AdsError(f'{type(learn).__name__} is not from ads_learner; expected a learner of ads_learner, its head fitted')
-    if not hasattr(learn, 'tuning'): raise AdsError('the head of this learner is not fitted; call fit_head first')
+    if learn.fit_result is None: raise AdsError('the head of this learner is not fitted; call fit_head first')
 
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted

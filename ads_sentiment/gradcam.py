@@ -255,15 +255,9 @@ def _fastai_tensor(dls, im):
     items.split_idx = batches.split_idx = 1 # as fastai sets them before each round through the validation set
     return batches(items(PILImage(im))[None].to(default_device()))[0]
 
-def _tuned(learn):
-    "The tuned thresholds, computed once after each `fit_head`"
-    kept = getattr(learn, '_tuned_once', (None, None))
-    if kept[0] is not learn.tuning: learn._tuned_once = kept = (learn.tuning, learn.thresholds())
-    return kept[1]
-
 def _thresholds(learn):
     "Thresholds of a learner's labels: tuned if its head was fitted, otherwise the loss function's or one half"
-    if hasattr(learn, 'tuning'): return _tuned(learn)
+    if getattr(learn, 'fit_result', None) is not None: return learn.thresholds()
     th = getattr(learn.loss_func, 'thresh', None)
     return np.broadcast_to(np.asarray(.5 if th is None else th, dtype=float), len(learn.dls.vocab))
 

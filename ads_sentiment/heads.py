@@ -66,7 +66,10 @@ def make_head(
     top=None     # For the reference head: what `top_layers` gave
 )->nn.Sequential: # (N, nf, h, w) -> (N, n_out) logits
     "The head that a recipe asks for"
-    if recipe.head=='fastai': return create_head(nf, n_out, ps=recipe.drop or .5)
+    if recipe.head=='fastai':
+        head = create_head(nf, n_out, ps=recipe.drop or .5)
+        head[-1] = nn.Linear(head[-1].in_features, n_out) # fastai's has no bias, which calibration needs
+        return head
     if recipe.head=='linear' or top is None: return linear_head(nf, n_out, recipe.drop, recipe.scale)
     return linear_head(top[1], n_out, recipe.drop, recipe.scale, top=[m.requires_grad_(False) for m in top[0]])
 
@@ -162,7 +165,7 @@ def solve_head(x, y, l2s, pos_weight=None, max_iter=200): # Yields (l2, weights 
     for l2,W,b in solve_heads(x, y, l2s, torch.ones(len(x), 1, dtype=torch.bool, device=x.device), pos_weight, max_iter): yield l2,W[0],b[0]
 
 # %% ../nbs/06d_heads.ipynb #c62ec805
-strengths = (100, 30, 10, 3, 1, .3, .1, .03, .01, .003, .001)
+strengths = (100, 30, 10, 3, 1, .3, .1, .03, .01, .003, .001, 3e-4, 1e-4, 3e-5, 1e-5)
 
 def _worse_twice(scores): return len(scores)>2 and max(scores[-2:]) < max(scores[:-2])
 
@@ -175,7 +178,7 @@ def choose_l2(
     held,             # A list of boolean masks (N,): images held out in turn, each at most once
     l2s=strengths,
     pos_weight=None
-): # (best strength, table by strength, probabilities of the held-out images at the best (N, labels), NaN where never held out)
+): # (best strength, table by strength, logits of the held-out images at the best (N, labels), NaN where never held out)
     "Regularization with the highest mAP over held-out images"
     held,rows,best = torch.stack(held, 1),[],None
     seen,y2,views = held.any(1),y[:,None],len(x)//len(y)
@@ -186,6 +189,6 @@ def choose_l2(
         loss = F.binary_cross_entropy_with_logits(z, y2.expand_as(z), reduction='none').mean(2)
         fit = (loss*~held).sum(0).div((~held).sum(0)).mean().item()
         rows.append(_row(l2, logits[seen], y[seen], targs[seen.cpu().numpy()], fit))
-        if best is None or rows[-1]['mean_ap'] > best[0]: best = rows[-1]['mean_ap'],l2,torch.sigmoid(logits).cpu().numpy()
+        if best is None or rows[-1]['mean_ap'] > best[0]: best = rows[-1]['mean_ap'],l2,logits.cpu().numpy()
         if _worse_twice([r['mean_ap'] for r in rows]): break
     return best[1],pd.DataFrame(rows),best[2]

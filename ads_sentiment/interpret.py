@@ -8,11 +8,12 @@ __all__ = ['MultiLabelInterpretation']
 # %% ../nbs/08_interpret.ipynb #2a66dcb7
 from .agreement import _checked, _drawn_sums, _interval
 from .backbones import FrozenBody
+from .calibration import choose_thresholds
 from .core import AdsError, check_whole, choose, read_json, show_bars
 from .figures import plot_label_confusions
 from .learner import plain_dl
 from .look import in_style, name_rows, new_figure, palette, short_name
-from .metrics import _check, _each, _f1, decide, label_ap, roc_auc, tune_thresholds
+from .metrics import _check, _each, _f1, decide, label_ap, roc_auc
 from .preprocess import UnreadableImage, read_image
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -94,14 +95,14 @@ def _is_ours(learn): return hasattr(learn, 'recipe') and hasattr(learn.dls, 'ads
 
 def _unseen_preds(learn, part, folder):
     "Probabilities and targets of a part; of heads that did not see the image, where such were kept"
-    n,kept = {p: len(plain_dl(learn.dls, p).items) for p in ('train', 'valid')}, getattr(learn, 'tuning', None)
-    if part=='test' or kept is None or len(kept[0])!=sum(n.values()): return learn.part_preds(part, folder)
-    return tuple(a[:n['train']] if part=='train' else a[n['train']:] for a in kept)
+    if part!='train' or not learn.seen_valid: return learn.part_preds(part, folder)
+    fit = learn.held_out()
+    return fit.preds[:-fit.n_valid], fit.targs[:-fit.n_valid]
 
 def _ours_thresholds(learn, folder):
     "The thresholds that the recipe asks for, also for a head that was trained on images"
-    if learn.recipe.thresholds in ('logits', 'half') or hasattr(learn, 'tuning'): return learn.thresholds()
-    return tune_thresholds(*learn.part_preds('valid', folder), shrink='cv' if learn.recipe.thresholds=='shrunk' else 0)
+    if learn.fit_result is not None: return learn.thresholds()
+    return choose_thresholds(*learn.part_preds('valid', folder), learn.recipe.thresholds)
 
 def _from_ours(cls, learn, part, thresholds, folder):
     "The interpretation of a part, for a learner of ours"
@@ -231,7 +232,7 @@ def from_run(cls:MultiLabelInterpretation,
     backbone = rows.backbone.iloc[0] if backbone is None else choose(backbone, rows.backbone.unique(), 'backbone')
     rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)].set_index('file'),labels[labels.backbone==backbone].set_index('label')
     _check_run(out, rows, labels, f'{backbone}, {part} part')
-    preds,threshold = _numbers(rows[labels.index], f'{out}/predictions.csv'),_numbers(labels[['threshold']], f'{out}/per_label.csv')
+    preds,threshold = _numbers(rows[labels.index], f'{out}/predictions.csv'),_numbers(labels[['threshold']].replace('', 'inf'), f'{out}/per_label.csv', np.inf)
     truth,decided = (_named(rows[col], labels.index, f'{out}/predictions.csv') for col in ('truth', 'predicted'))
     th = threshold.threshold.to_numpy()
     return cls.from_preds(_unrounded(preds, th, decided), truth, decided=decided, ads=ads, thresholds=th, min_labels=recipe['min_labels'],
@@ -275,10 +276,10 @@ def _check_run(out, rows, labels, what):
         only = [l for l in a if l not in b]
         if only: raise AdsError(f'{out}/{no}.csv has no label {only[0]!r}, but the other table has; expected both of the same run')
 
-def _numbers(table, path):
-    "A table of text as probabilities; an `AdsError` that names the first that is none"
+def _numbers(table, path, also=0):
+    "A table of text as probabilities, or the number `also`; an `AdsError` that names the first that is none"
     res = table.apply(pd.to_numeric, errors='coerce').astype(float)
-    for i,j in np.argwhere(~((res>=0) & (res<=1)).to_numpy()):
+    for i,j in np.argwhere(~((res>=0) & (res<=1) | (res==also)).to_numpy()):
         raise AdsError(f'{path}: {table.columns[j]!r} of {table.index[i]!r} is {table.iloc[i,j]!r}; expected a number in 0..1')
     return res
 

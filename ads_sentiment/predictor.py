@@ -10,7 +10,7 @@ from .backbones import FrozenBody, create_body, get_backbone, top_layers
 from .core import AdsError, atomic_write, default_device, mixed_precision, progress, read_json, write_json
 from .heads import make_head
 from .metrics import decide
-from .preprocess import BilateralFilter, UnreadableImage, prepare_pixels, read_image
+from .preprocess import BilateralFilter, UnreadableImage, prepare_pixels, read_prepared
 from .recipes import Recipe, get_recipe
 import platform
 from dataclasses import asdict, dataclass
@@ -25,16 +25,14 @@ from torchvision.transforms import functional as TF
 
 # %% ../nbs/07a_predictor.ipynb #39922099
 def ad_tensor(
-    path,    # Image file, or an upright RGB Pillow image
+    path,    # As in `read_image`
     how:dict # `size`, `stats` and `prepared`, as in `dls.how`
 )->torch.Tensor: # (3, size, size) float32, normalized
     "An image as the body wants it; raises `UnreadableImage`"
-    prep = how['prepared']
-    im = path if isinstance(path, Image.Image) else read_image(path, None if prep.get('reencode') else prep['size']) # as the training images were read
-    resize = Resize(how['size'], method=ResizeMethod.Squish)
-    if prep['filter'] and not prep['size']: im = resize(PILImage(im), split_idx=1)
-    im = prepare_pixels(im, prep['size'], prep['filter'], prep.get('reencode', False))
-    x = TF.to_tensor(resize(PILImage(im), split_idx=1))
+    prep,resize = how['prepared'],Resize(how['size'], method=ResizeMethod.Squish)
+    im = resize(PILImage(read_prepared(path, prep)), split_idx=1)
+    if prep['filter'] and not prep['size']: im = prepare_pixels(im, None, prep['filter']) # images that were filtered as they were loaded
+    x = TF.to_tensor(im)
     return TF.normalize(x, *how['stats']) if how['stats'] else x
 
 # %% ../nbs/07a_predictor.ipynb #b0265796
@@ -53,7 +51,7 @@ def save_predictor(
     state = {k: v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}
     with atomic_write(folder/'model.safetensors') as p: save_file(state, p)
     write_json(dict(format=2, recipe=asdict(learn.recipe), backbone=learn.backbone.name, weights=learn.weights_used, vocab=vocab, how=learn.dls.how,
-        thresholds=[float(t) for t in np.broadcast_to(thresholds, len(vocab))], versions=package_versions()), folder/'predictor.json')
+        thresholds=[float(t) if np.isfinite(t) else None for t in np.broadcast_to(thresholds, len(vocab))], versions=package_versions()), folder/'predictor.json')
     return folder
 
 # %% ../nbs/07a_predictor.ipynb #0ade611b
@@ -114,7 +112,8 @@ def _wrong(info):
     if info.get('format', 1) not in (1, 2): return f"its format is {info['format']!r}; this version reads 1 and 2"
     vocab,th = info['vocab'],info['thresholds']
     if not (isinstance(vocab, list) and vocab and all(isinstance(l, str) and l for l in vocab) and len(set(vocab))==len(vocab)): return f'vocab is {str(vocab)[:60]}; expected a list of different names'
-    if not (_numbers(th, 0, 1) and len(th)==len(vocab)): return f'thresholds are {str(th)[:60]}; expected a number from 0 to 1 for each of {len(vocab)} labels'
+    if not (isinstance(th, list) and len(th)==len(vocab) and _numbers([t for t in th if t is not None], 0, 1)):
+        return f'thresholds are {str(th)[:60]}; expected a number from 0 to 1, or null for a label that is never predicted, for each of {len(vocab)} labels'
     if not isinstance(info['backbone'], str): return f"backbone is {info['backbone']!r}; expected a name"
     if not isinstance(info.get('recipe', {}), dict): return f"recipe is {info['recipe']!r}; expected an object"
     return _wrong_how(info['how'])
@@ -144,4 +143,4 @@ def load_predictor(
     model = _empty_model(get_backbone(info['backbone']), recipe, info['how']['size'], len(info['vocab']))
     model = _model_state(folder/'model.safetensors', model)
     model = model.to(default_device(), memory_format=torch.channels_last).eval()
-    return Predictor(model, info['vocab'], np.array(info['thresholds']), info['how'], info['backbone'], info['weights'], recipe)
+    return Predictor(model, info['vocab'], np.array([np.inf if t is None else t for t in info['thresholds']]), info['how'], info['backbone'], info['weights'], recipe)

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['gallery_transforms', 'UnreadableImage', 'read_image', 'why_unreadable', 'bilateral', 'BilateralFilter',
-           'prepare_pixels', 'file_key', 'prepare_image', 'one_cv2_thread', 'prepare_images', 'channel_stats',
-           'transform_gallery']
+           'prepare_pixels', 'read_prepared', 'file_key', 'prepare_image', 'one_cv2_thread', 'prepare_images',
+           'channel_stats', 'transform_gallery']
 
 # %% ../nbs/03_preprocess.ipynb #441bd2ed
 from .core import AdsError, atomic_write, cache_dir, digest, progress
-import os,warnings
+import io,os,warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager,nullcontext
 from dataclasses import replace
@@ -41,14 +41,17 @@ def _to_rgb(im):
 
 # %% ../nbs/03_preprocess.ipynb #427cddbc
 def read_image(
-    path,          # Any file that Pillow reads; what counts is the content, not the ending
+    path,          # Any file that Pillow reads, whatever its ending; its bytes; or an open Pillow image
     size:int=None  # Pixels a side that are needed: a JPEG more than twice as large is decoded at a half, a quarter or an eighth
 )->Image.Image: # Upright 8-bit RGB; the first frame of an animation
     "Read an image file; raises `UnreadableImage` with the reason if that can't be done rightly"
-    path = Path(path)
+    if isinstance(path, Image.Image): return _to_rgb(ImageOps.exif_transpose(path))
+    if not isinstance(path, (str, os.PathLike, bytes)):
+        raise AdsError(f'{str(path)[:60]!r} ({type(path).__name__}) is no image; expected a file, its bytes, or an open Pillow image')
+    file = io.BytesIO(path) if isinstance(path, bytes) else Path(path)
     try:
-        if not path.stat().st_size: raise UnreadableImage('the file is empty')
-        with Image.open(path) as im:
+        if not (len(path) if isinstance(path, bytes) else file.stat().st_size): raise UnreadableImage('the file is empty')
+        with Image.open(file) as im:
             if size: im.draft(None, (2*size, 2*size))
             return _to_rgb(ImageOps.exif_transpose(im))
     except FileNotFoundError: raise UnreadableImage('no such file') from None
@@ -106,6 +109,16 @@ def prepare_pixels(
     a = _reencoded(np.asarray(im))
     for _ in range(spec['times'] if spec else 0): a = _reencoded(bilateral(a, **{**spec, 'times': 1}))
     return Image.fromarray(np.ascontiguousarray(a))
+
+# %% ../nbs/03_preprocess.ipynb #332cecbc
+def read_prepared(
+    image,         # As in `read_image`
+    prepared:dict=None # `AdsData.prepared`: `size`, `filter` and `reencode`; `None`: only read
+)->Image.Image: # RGB
+    "Read an image and prepare it as the training images were; raises `UnreadableImage`"
+    if not prepared or not prepared['size']: return read_image(image)
+    again = prepared.get('reencode', False)
+    return prepare_pixels(read_image(image, None if again else prepared['size']), prepared['size'], prepared['filter'], again)
 
 # %% ../nbs/03_preprocess.ipynb #329d5dc0
 def file_key(

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, fields, replace
 # %% ../nbs/06c_recipes.ipynb #98fffda7
 choices = dict(inputs=('published', 'reference'), aug=('none', 'mild', 'reference'), body=('frozen', 'drifting'), layers=('last', 'several'),
     targets=('hard', 'soft'), pos_weight=('none', 'images', 'votes'), head=('linear', 'reference', 'fastai'), scale=('none', 'standard', 'root'),
-    solver=('adam', 'optimum'), best_by=('valid_loss', 'macro_f1', 'mean_ap'), thresholds=('logits', 'half', 'tuned', 'shrunk'))
+    solver=('adam', 'optimum'), best_by=('valid_loss', 'macro_f1', 'mean_ap'), calibration=('none', 'temperature', 'platt'),
+    thresholds=('logits', 'half', 'tuned', 'shrunk', 'expected'))
 
 # %% ../nbs/06c_recipes.ipynb #79b527f0
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Recipe:
     lr_min:float=.001         # For Adam: at the end of the cosine
     bs:int=32                 # Batch size
     best_by:str='valid_loss'  # For Adam: the epoch that is kept has the lowest 'valid_loss' or the highest 'macro_f1' or 'mean_ap'
-    thresholds:str='shrunk'   # 0.5 on 'logits' (0.622 on probabilities), 'half', 'tuned' for each label on validation images, or tuned and 'shrunk'
+    calibration:str='platt'   # Of the logits, on held-out predictions: 'none', one slope for all ('temperature'), or a slope and an intercept for each label, drawn together ('platt')
+    thresholds:str='expected' # 0.5 on 'logits' (0.622 on probabilities), 'half', 'tuned' for each label on held-out labels, tuned and 'shrunk', or by the 'expected' F1 of calibrated probabilities
     min_labels:int=0          # 1: an ad without a label gets the one nearest to its threshold
 
     def __post_init__(self): _check(self)
@@ -51,7 +53,7 @@ def _check(r):
     for k,allowed in choices.items(): choose(getattr(r, k), allowed, k)
     for k,low in dict(epochs=1, bs=2, passes=0, folds=0, l2=0, drop=0, prior_votes=0, pos_weight_cap=0, lr_min=0, min_labels=0).items():
         if not getattr(r, k) >= low: raise AdsError(f'{k}={getattr(r, k)}: at least {low} is expected')
-    for k,wrong,why in [('lr', r.lr<=0, 'above 0'), ('drop', r.drop>=1, 'below 1'), ('folds', r.folds==1, '0, or 2 and more'), ('min_labels', r.min_labels>1, '0 or 1')]:
+    for k,wrong,why in [('lr', not 0<r.lr<=10, 'above 0, up to 10'), ('drop', r.drop>=1, 'below 1'), ('folds', r.folds==1, '0, or 2 and more'), ('min_labels', r.min_labels>1, '0 or 1')]:
         if wrong: raise AdsError(f'{k}={getattr(r, k)}: {why} is expected')
     if r.solver=='optimum' and r.head=='fastai': raise AdsError("solver='optimum' is for a single linear layer; fastai's head has two: take solver='adam'")
     if r.solver=='optimum' and r.body=='drifting': raise AdsError("solver='optimum' needs features that stay; take solver='adam' for a drifting body")
@@ -69,7 +71,7 @@ def varies(
 reference = Recipe(
     reencode=True, inputs='reference', aug='reference', body='drifting', layers='last', passes=4,
     targets='hard', pos_weight='votes', pos_weight_cap=0, head='reference', scale='none',
-    solver='adam', epochs=100, lr=.01, lr_min=.001, bs=32, best_by='valid_loss', thresholds='logits', min_labels=0)
+    solver='adam', epochs=100, lr=.01, lr_min=.001, bs=32, best_by='valid_loss', calibration='none', thresholds='logits', min_labels=0)
 tuned = Recipe()
 recipes = dict(reference=reference, tuned=tuned)
 
@@ -116,7 +118,9 @@ steps = {
     'no weights of positives': dict(pos_weight='none'),
     'square root': dict(scale='root'),
     'several depths': dict(layers='several'),
-    'cross-validation': dict(folds=5)}
+    'cross-validation': dict(folds=5),
+    'calibration': dict(calibration='platt'),
+    'thresholds by expected F1': dict(thresholds='expected')}
 
 def walk(
     steps:dict=steps,        # Name of the step -> fields it changes; the first changes nothing

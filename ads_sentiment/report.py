@@ -453,7 +453,8 @@ def _recipe_facts(
     adam = f"{_count(r['epochs'], 'epoch')} of Adam, the one with the {best} is kept"
     optimum = 'the regularized optimum at ' + (f"strength {r['l2']:g}" if r['l2'] else f'the strength with the highest mAP {held}')
     thresholds = {'logits': '0.5 on logits, that is 0.622 on probabilities', 'half': '0.5 for every label', 'tuned': f'one a label, tuned {held}',
-                  'shrunk': f'one a label, tuned {held} and drawn towards a common one'}[r['thresholds']]
+                  'shrunk': f'one a label, tuned {held} and drawn towards a common one',
+                  'expected': f'one a label, half the best expected F1 of the calibrated probabilities {held}'}[r['thresholds']]
     return [('Training of the head', optimum if r['solver']=='optimum' else adam), ('Thresholds', thresholds)]
 
 # %% ../nbs/09b_report.ipynb #b7f5fd4a

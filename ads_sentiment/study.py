@@ -42,9 +42,9 @@ def run_trial(
     learn = recipe_learner(ads, name, recipe, weights, seed, size, n_workers, engine)
     with stage('features', None) as f:
         for part in ('train', 'valid', 'test'): learn.features(part, turn=learn.turn)
-    with stage('head', None) as h: learn.fit_head()
+    with stage('head', None) as h: fit = learn.fit_head(say=None)
     preds,targs = learn.part_preds('test')
-    trial = Trial(preds, targs, learn.thresholds(), recipe.min_labels, split, seed, ads.targs.index[ads.split=='test'])
+    trial = Trial(preds, targs, fit.thresholds, recipe.min_labels, split, seed, ads.targs.index[ads.split=='test'])
     return learn, trial, dict(feature_seconds=f['seconds'], head_seconds=h['seconds'])
 
 def save_trial(trial, path):
@@ -99,8 +99,8 @@ def _scores(trials, splits, seed)->dict:
 def _result_row(learn, ads, scores, seconds, how)->dict:
     "One row of `results.csv`: backbone, weights, scores, conditions"
     b,facts = learn.backbone,backbone_table([learn.backbone]).iloc[0]
-    n,r = ads.split.value_counts(),learn.recipe
-    trained = dict(epochs=r.epochs, best_loss_epoch=learn.best_epochs.get('valid_loss'), best_f1_epoch=learn.best_epochs.get('macro_f1')) if r.solver=='adam' else dict(l2=learn.l2)
+    n,r,fit = ads.split.value_counts(),learn.recipe,learn.fit_result
+    trained = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'), best_f1_epoch=fit.best_epochs.get('macro_f1')) if r.solver=='adam' else dict(l2=fit.l2)
     weights = f"random (seeds {how['seeds']})" if learn.weights_used.startswith('random') else learn.weights_used
     return dict(backbone=b.name, weights=weights if ' ' in how['seeds'] else learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.how['size'],
         params_m=facts['params (M)'], gflops=facts['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
@@ -109,13 +109,13 @@ def _result_row(learn, ads, scores, seconds, how)->dict:
 # %% ../nbs/10_study.ipynb #ceabcb65
 def _predictions(learn, ads, trial)->pd.DataFrame:
     "Truth, prediction and probabilities of the validation and test images: a row an image; for validation from heads that did not see the image"
-    vocab,n = np.array(ads.vocab, dtype=object),(ads.split=='valid').sum()
+    vocab = np.array(ads.vocab, dtype=object)
     join = lambda on: ['|'.join(vocab[r]) for r in on>0]
     def rows(part, preds, targs):
         yes = decide(preds, trial.thresholds, trial.min_labels)
         named = pd.DataFrame(dict(backbone=learn.backbone.name, file=ads.targs.index[ads.split==part], split=part, truth=join(targs), predicted=join(yes)))
         return pd.concat([named, pd.DataFrame(preds, columns=vocab).round(6)], axis=1)
-    return pd.concat([rows('valid', *(a[-n:] for a in learn.tuning)), rows('test', trial.preds, trial.targs)], ignore_index=True)
+    return pd.concat([rows('valid', *learn.fit_result.valid[:2]), rows('test', trial.preds, trial.targs)], ignore_index=True)
 
 # %% ../nbs/10_study.ipynb #916a314a
 def _first_tables(learn, ads, trial, folder):
@@ -124,8 +124,9 @@ def _first_tables(learn, ads, trial, folder):
     labels = per_label(trial.preds, trial.targs, ads.vocab, trial.thresholds, trial.min_labels)
     for i,p in enumerate(('train', 'valid', 'test')): labels.insert(1+i, f'{p}_positives', ads.targs[(ads.split==p).to_numpy()].sum().to_numpy())
     labels.insert(0, 'backbone', name)
-    write_csv(labels, folder/'per_label.csv')
-    write_csv(learn.history.assign(backbone=name)[['backbone', *learn.history]], folder/'history.csv')
+    write_csv(labels.assign(threshold=labels.threshold.replace(np.inf, np.nan), predictable=np.where(labels.predictable, 'yes', 'no')), folder/'per_label.csv') # empty: never predicted
+    history = learn.fit_result.history
+    write_csv(history.assign(backbone=name)[['backbone', *history]], folder/'history.csv')
     write_csv(_predictions(learn, ads, trial), folder/'predictions.csv')
     save_predictor(learn, folder, trial.thresholds)
 
@@ -204,7 +205,7 @@ def _summary_figures(out, figures):
 # %% ../nbs/10_study.ipynb #ca63effc
 def _read_table(path):
     "A CSV of a run; labels are text, whatever they look like ('None', 'NA', '1')"
-    words = ('backbone', 'label', 'file', 'split', 'truth', 'predicted')
+    words = ('backbone', 'label', 'file', 'split', 'truth', 'predicted', 'predictable')
     text = pd.read_csv(path, dtype=str, keep_default_na=False)
     return text.apply(lambda c: c if c.name in words else pd.to_numeric(c.replace('', np.nan)))
 

@@ -38,12 +38,13 @@ def measure(mode, name, change):
     kind = 'posters' if mode=='posters' else 'variant' if change else 'whole' if name==first else 'part'
     ads = demo_ads() if mode=='demo' else csv_ads(poster_csv())
     ready,_ = prepare_images(ads)
-    learn = recipe_learner(ready, name, get_recipe(tuned, **changes), size=size and int(size)).fit_head()
+    learn = recipe_learner(ready, name, get_recipe(tuned, **changes), size=size and int(size))
+    fit = learn.fit_head()
     p,y = learn.part_preds('test')
     pairs = correct_pairs(learn, cue_boxes(ads) if mode=='demo' else None, n=60 if kind in ('part', 'posters') else None)
     return pd.concat(judged(learn, pairs, kind)).assign(
         backbone=name, change=change, weights=learn.weights_used, size=learn.dls.how['size'], data='demo ads' if mode=='demo' else 'film posters',
-        macro_f1=macro_f1(p, y, learn.thresholds()), test_positives=int(y.sum()), seconds=time.perf_counter()-start, **conditions())
+        macro_f1=macro_f1(p, y, fit.thresholds), test_positives=int(y.sum()), seconds=time.perf_counter()-start, **conditions())
 
 def main(mode='demo', *what):
     if mode not in ('demo', 'posters'): raise AdsError(f'{mode!r}: expected demo or posters')

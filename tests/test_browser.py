@@ -20,12 +20,13 @@ from ads_sentiment.preprocess import prepare_images
 from ads_sentiment.widgets import *
 ads = demo_ads('ads', n=400, seed=1)
 ready,_ = prepare_images(ads, 'ready', size=160)
-learn = ads_learner(ads_dataloaders(ready, size=160)).fit_head(folder='features')
+learn = ads_learner(ads_dataloaders(ready, size=160))
+fit = learn.fit_head(folder='features')
 test = ads.targs.index[ads.split=='test']
 preds = pd.DataFrame(learn.part_preds('test', 'features')[0], test, ads.vocab)
 ''',
 'AdPredictor(learn, ads.subset(test))',
-'LabelExplorer(ads, preds, learn.thresholds(), learn.recipe.min_labels)',
+'LabelExplorer(ads, preds, fit.thresholds, learn.recipe.min_labels)',
 'FilterLab(ads)']
 
 def write_notebook(path):

@@ -134,8 +134,8 @@ def predictor(pitt_root, tmp_path_factory):
     from ads_sentiment.predictor import save_predictor
     from ads_sentiment.preprocess import prepare_images
     ads,_ = prepare_images(pitt_ads(pitt_root), tmp_path_factory.mktemp('prepared'), size=96)
-    learn = ads_learner(ads_dataloaders(ads, size=96), engine='eager').fit_head()
-    return save_predictor(learn, tmp_path_factory.mktemp('predictor'), learn.thresholds()),pitt_ads(pitt_root).paths[ads.targs.index[0]]
+    learn = ads_learner(ads_dataloaders(ads, size=96), engine='eager')
+    return save_predictor(learn, tmp_path_factory.mktemp('predictor'), learn.fit_head().thresholds),pitt_ads(pitt_root).paths[ads.targs.index[0]]
 
 def test_explain(tmp_path, predictor, explain):
     "Two ads of one name, one pixel and a text file: a picture each, a row a label and layer, the reason for what is left out"
