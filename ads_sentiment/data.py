@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['augmentations', 'imagenet', 'AdLabels', 'AdCategorize', 'LabelsBlock', 'AdReader', 'AdBlock', 'view_number',
-           'Augment', 'ads_datablock', 'ads_dataloaders']
+           'Augment', 'ads_datablock', 'AdsDataLoaders', 'ads_dataloaders']
 
 # %% ../nbs/04_data.ipynb #707b4888
 from .core import AdsError, choose, default_device, digest
@@ -12,7 +12,8 @@ from .preprocess import read_image, read_prepared
 import os,random,threading
 from contextlib import contextmanager
 import cv2, numpy as np, pandas as pd, torch
-from fastai.vision.all import (CategoryMap, ColReader, DataBlock, IndexSplitter, IntToFloatTensor, MultiCategorize, MultiCategory, Normalize,
+from PIL import Image
+from fastai.vision.all import (CategoryMap, ColReader, DataBlock, DataLoaders, IndexSplitter, IntToFloatTensor, MultiCategorize, MultiCategory, Normalize,
     ItemTransform, OneHotEncode, PILImage, RandTransform, Resize, ResizeMethod, TransformBlock, show_title)
 from torchvision.transforms import v2 as T
 
@@ -102,6 +103,20 @@ def _split_rows(items):
     return [i for i,p in enumerate(part) if p=='train'], [i for i,p in enumerate(part) if p=='valid']
 
 # %% ../nbs/04_data.ipynb #844df371
+class AdsDataLoaders(DataLoaders):
+    "fastai `DataLoaders` whose test loader takes new images of any kind"
+    def test_dl(self,
+        test_items,            # Rows of `AdsData.items()`, or files, bytes and open images; one or a list
+        rm_type_tfms=None,     # As in fastai; default: no transform is left out, because `AdReader` opens everything
+        with_labels:bool=False, # Do the items, rows then, have labels?
+        **kwargs               # As in `DataLoaders.test_dl`
+    ):
+        "Make a loader for images in their order, without augmentation; an `AdsError` for labels of items that have none"
+        if isinstance(test_items, (str, os.PathLike, bytes, Image.Image)): test_items = [test_items]
+        if with_labels and not isinstance(test_items, pd.DataFrame): raise AdsError('only rows of AdsData.items() have labels; call test_dl without with_labels')
+        return DataLoaders.test_dl(self, test_items, rm_type_tfms=rm_type_tfms or 0, with_labels=with_labels, **kwargs)
+
+# %% ../nbs/04_data.ipynb #8b15fc7e
 def _single_cv2_thread(): cv2.setNumThreads(0)
 
 def _workers(n_workers):
@@ -127,6 +142,7 @@ def ads_dataloaders(
     dls = ads_datablock(ads.vocab, size, aug, filt, stats, ads.prepared).dataloaders(rows[rows.split!='test'].reset_index(drop=True), bs=bs, num_workers=_workers(n_workers),
         device=default_device(), pin_memory=default_device().type=='cuda', drop_last=False, wif=_single_cv2_thread)
     dls.test = dls.test_dl(rows[rows.split=='test'].reset_index(drop=True), with_labels=True, bs=bs, num_workers=_workers(n_workers))
+    dls.__class__ = AdsDataLoaders
     dls.loaders.append(dls.test) # so that `dls[2]` and `get_preds(2)` are the test set
     dls.train.rng = random.Random(seed)
     dls.how = dict(size=size, stats=stats, prepared=ads.prepared or dict(size=None, filter=filt.spec if filt else None))

@@ -541,7 +541,7 @@ def part_preds(
     folder=None      # Where features are kept; default: the user's cache
 ): # (probabilities, targets), each (images, labels) NumPy, in the order of the part
     "Return probabilities for a split from its features; of validation images that the head has learned from, the held-out ones of `fit_result`"
-    if part=='valid' and self.seen_valid: return self.held_out().valid[:2]
+    if part=='valid' and (self.fresh or self.seen_valid): return self.held_out().valid[:2]
     return torch.sigmoid(_logits(self, part, folder)).cpu().numpy(), part_targs(self.dls, part)
 
 # %% ../nbs/07_learner.ipynb #9528efae
@@ -612,6 +612,14 @@ def _replayed(learn):
     try: yield FeatureLoader(torch.logit(torch.tensor(preds).clamp(1e-12, 1-1e-12)).float().to(default_device()), y, bs=64)
     finally: learn.model = model
 
+def _is_held(learn, dl, what):
+    "Are held-out predictions to be used for a loader? Raises an `AdsError` where only training numbers could be had"
+    if learn.fit_result is None or not _of_valid(learn, dl): return False
+    if dl is learn.dls.valid and learn.fresh: return True
+    if not learn.seen_valid: return False
+    learn.held_out() # refuses, if the head has changed
+    _refuse_valid(what)
+
 def _refuse_valid(what):
     raise AdsError(f"{what}: the head has learned from the validation set too (folds in the recipe), so this would show training numbers. Use the test set (dl=learn.dls.test), "
         "learn.get_preds('valid'), learn.score('valid') or MultiLabelInterpretation.from_learner(learn, 'valid'), which take held-out predictions")
@@ -626,20 +634,19 @@ def get_preds(
 ): # As in `Learner.get_preds`
     "Predict; for the validation set, held-out predictions where the head has learned from it. Decoded by the thresholds of `fit_head`"
     dl = _loader(self, ds_idx, dl)
-    if not (self.seen_valid and _of_valid(self, dl)):
+    if not _is_held(self, dl, 'get_preds'):
         _decide_by(self)
         return Learner.get_preds(self, dl=dl, **kwargs)
-    if dl is not self.dls.valid or kwargs.get('with_input'): _refuse_valid('get_preds')
+    if kwargs.get('with_input'): _refuse_valid('get_preds with inputs')
     with _replayed(self) as held: return Learner.get_preds(self, dl=held, **{**kwargs, 'reorder': False})
 
 @patch
 def validate(self:AdsLearner, ds_idx=1, dl=None, cbs=None): # Loss and metrics, as in `Learner.validate`
     "Loss and metrics; for the validation set, of held-out predictions where the head has learned from it"
     dl = _loader(self, ds_idx, dl)
-    if not (self.seen_valid and _of_valid(self, dl)):
+    if not _is_held(self, dl, 'validate'):
         _decide_by(self)
         return Learner.validate(self, dl=dl, cbs=cbs)
-    if dl is not self.dls.valid: _refuse_valid('validate')
     with _replayed(self) as held: return Learner.validate(self, dl=held, cbs=cbs)
 
 # %% ../nbs/07_learner.ipynb #afc6a3a9
@@ -647,7 +654,7 @@ def validate(self:AdsLearner, ds_idx=1, dl=None, cbs=None): # Loss and metrics, 
 def show_results(self:AdsLearner, ds_idx=1, dl=None, max_n=9, **kwargs):
     "Show images with labels and predictions; for the validation set, held-out predictions where the head has learned from it"
     dl = _loader(self, ds_idx, dl)
-    if not (self.seen_valid and _of_valid(self, dl)): return Learner.show_results(self, dl=dl, max_n=max_n, **kwargs)
+    if not _is_held(self, dl, 'show_results'): return Learner.show_results(self, dl=dl, max_n=max_n, **kwargs)
     preds,_,each = self.held_out().valid
     batch = self.dls.valid.one_batch()
     n = len(batch[0])
@@ -657,7 +664,7 @@ def show_results(self:AdsLearner, ds_idx=1, dl=None, max_n=9, **kwargs):
 def tta(self:AdsLearner, ds_idx=1, dl=None, **kwargs):
     "Predict with augmented views, as in `Learner.tta`; the validation set is refused where the head has learned from it"
     dl = _loader(self, ds_idx, dl)
-    if self.seen_valid and _of_valid(self, dl): _refuse_valid('tta')
+    if _is_held(self, dl, 'tta') and self.seen_valid: _refuse_valid('tta')
     return Learner.tta(self, dl=dl, **kwargs)
 
 @patch

@@ -45,7 +45,9 @@ def read_image(
     size:int=None  # Pixels a side that are needed: a JPEG more than twice as large is decoded at a half, a quarter or an eighth
 )->Image.Image: # Upright 8-bit RGB; the first frame of an animation
     "Read an image file; raises `UnreadableImage` with the reason if that can't be done rightly"
-    if isinstance(path, Image.Image): return _to_rgb(ImageOps.exif_transpose(path))
+    if isinstance(path, Image.Image):
+        if not (getattr(path, 'tile', None) and path.filename): return _to_rgb(ImageOps.exif_transpose(path))
+        path = path.filename # opened, but not loaded yet: as its file is read
     if not isinstance(path, (str, os.PathLike, bytes)):
         raise AdsError(f'{str(path)[:60]!r} ({type(path).__name__}) is no image; expected a file, its bytes, or an open Pillow image')
     file = io.BytesIO(path) if isinstance(path, bytes) else Path(path)
