@@ -10,6 +10,7 @@ from .backbones import get_backbone
 from .core import choose, default_device, digest, read_json, stage, write_csv, write_json
 from .figures import save_figure
 from .look import in_style, new_figure, palette
+from .metrics import ece, log_loss
 from .preprocess import BilateralFilter, prepare_images
 from .recipes import get_recipe, steps, tuned, walk
 from .runs import check_out, check_request, note_data, open_run, prepare_run, run_config, run_folder, split_run
@@ -18,7 +19,7 @@ from .uncertainty import mean_ci, paired_test
 import gc,itertools
 from dataclasses import asdict, replace
 from pathlib import Path
-import pandas as pd
+import numpy as np, pandas as pd
 
 # %% ../nbs/10a_ablation.ipynb #57adecdd
 detours = {
@@ -66,7 +67,7 @@ def _step_trials(splits, name, recipe, folder, seeds, weights, size, n_workers, 
 def _row(name, trials, before, first, seed):
     "Scores of a step, its effect against the step before it, and its ratio to the first"
     ci,effect,whole = mean_ci(trials, seed=seed),paired_test(trials, before, seed=seed),paired_test(trials, first, seed=seed)
-    res = dict(step=name)
+    res = dict(step=name, **{f.__name__: float(np.mean([f(t.preds, t.targs) for t in trials])) for f in (log_loss, ece)})
     for m in ('macro_f1', 'mean_ap'):
         res |= {m: ci['mean'][m], f'{m}_low': ci.low[m], f'{m}_high': ci.high[m], f'{m}_sd_seeds': ci.sd_seeds[m], f'{m}_sd_splits': ci.sd_splits[m],
                 f'{m}_effect': effect['diff'][m], f'{m}_effect_low': effect.diff_low[m], f'{m}_effect_high': effect.diff_high[m],
