@@ -14,6 +14,7 @@ from .figures import plot_label_confusions
 from .learner import plain_dl
 from .look import in_style, name_rows, new_figure, palette, short_name
 from .metrics import _check, _each, _f1, decide, label_ap, roc_auc
+from .predictor import label_columns
 from .preprocess import UnreadableImage, read_image
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -231,8 +232,9 @@ def from_run(cls:MultiLabelInterpretation,
     rows,labels,recipe = _run_table(out, 'predictions'),_run_table(out, 'per_label'),_run_recipe(Path(out)/'config.json')
     backbone = rows.backbone.iloc[0] if backbone is None else choose(backbone, rows.backbone.unique(), 'backbone')
     rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)].set_index('file'),labels[labels.backbone==backbone].set_index('label')
-    _check_run(out, rows, labels, f'{backbone}, {part} part')
-    preds,threshold = _numbers(rows[labels.index], f'{out}/predictions.csv'),_numbers(labels[['threshold']].replace('', 'inf'), f'{out}/per_label.csv', np.inf)
+    names = label_columns(labels.index)
+    _check_run(out, rows, labels.set_axis(names), f'{backbone}, {part} part')
+    preds,threshold = _numbers(rows[names].set_axis(labels.index, axis=1), f'{out}/predictions.csv'),_numbers(labels[['threshold']].replace('', 'inf'), f'{out}/per_label.csv', np.inf)
     truth,decided = (_named(rows[col], labels.index, f'{out}/predictions.csv') for col in ('truth', 'predicted'))
     th = threshold.threshold.to_numpy()
     return cls.from_preds(_unrounded(preds, th, decided), truth, decided=decided, ads=ads, thresholds=th, min_labels=recipe['min_labels'],
@@ -271,7 +273,7 @@ def _check_run(out, rows, labels, what):
         if table.empty: raise AdsError(f'{out}/{name}.csv has no rows for {what}; expected the tables of a finished run')
         twice = table.index[table.index.duplicated()]
         if len(twice): raise AdsError(f'{out}/{name}.csv has {twice[0]!r} twice for {what}; expected one row each')
-    told = rows.columns.drop(_run_columns['predictions'], errors='ignore')
+    told = [c for c in rows.columns if c not in _run_columns['predictions'] and not c.endswith(' threshold')]
     for a,b,no in ((told, labels.index, 'per_label'), (labels.index, told, 'predictions')):
         only = [l for l in a if l not in b]
         if only: raise AdsError(f'{out}/{no}.csv has no label {only[0]!r}, but the other table has; expected both of the same run')

@@ -152,6 +152,7 @@ def open_run(
     ads = load_ads(data, **kwargs)
     print(ads.summary(), flush=True)
     n,folds = int((ads.split!='test').sum()),max(r.folds for r in recipes)
+    if ads.votes is None and any(r.targets=='soft' for r in recipes): raise AdsError(f"targets='soft': {ads.name} has labels but no votes")
     if folds > n: raise AdsError(f'folds={folds}: {ads.name} has {n} images for training and validation; expected at most as many folds')
     return ads
 

@@ -14,7 +14,7 @@ from .figures import (plot_filter, plot_filters, plot_history, plot_label_confus
 from .gradcam import first_filters, show_gradcam
 from .learner import recipe_learner
 from .metrics import baselines, decide, ece, log_loss, per_label, roc_auc, top_k_hit
-from .predictor import save_predictor
+from .predictor import prediction_columns, save_predictor
 from .preprocess import BilateralFilter, prepare_pixels, read_image, transform_gallery
 from .recipes import Recipe, get_recipe
 from .report import write_report
@@ -114,12 +114,12 @@ def _predictions(learn, ads, trial)->pd.DataFrame:
     def rows(part, preds, targs):
         yes = decide(preds, trial.thresholds, trial.min_labels)
         named = pd.DataFrame(dict(backbone=learn.backbone.name, file=ads.targs.index[ads.split==part], split=part, truth=join(targs), predicted=join(yes)))
-        return pd.concat([named, pd.DataFrame(preds, columns=vocab).round(6)], axis=1)
+        return pd.concat([named, prediction_columns(preds, ads.vocab, trial.thresholds).round(6)], axis=1)
     return pd.concat([rows('valid', *learn.fit_result.valid[:2]), rows('test', trial.preds, trial.targs)], ignore_index=True)
 
 # %% ../nbs/10_study.ipynb #916a314a
 def _first_tables(learn, ads, trial, folder):
-    "Tables and predictor of the first trial"
+    "Tables of the first trial"
     name = learn.backbone.name
     labels = per_label(trial.preds, trial.targs, ads.vocab, trial.thresholds, trial.min_labels)
     for i,p in enumerate(('train', 'valid', 'test')): labels.insert(1+i, f'{p}_positives', ads.targs[(ads.split==p).to_numpy()].sum().to_numpy())
@@ -128,7 +128,6 @@ def _first_tables(learn, ads, trial, folder):
     history = learn.fit_result.history
     write_csv(history.assign(backbone=name)[['backbone', *history]], folder/'history.csv')
     write_csv(_predictions(learn, ads, trial), folder/'predictions.csv')
-    save_predictor(learn, folder, trial.thresholds)
 
 def _other_trials(splits, seeds, folder, *args):
     "All trials but the first, one after the other; those that are kept are not run again"
@@ -167,7 +166,10 @@ def run_backbone(
         trials = [first, *_other_trials(splits, seeds, folder, name, recipe, weights, size, n_workers, engine)]
     row = _result_row(learn, splits[0], _scores(trials, splits, seeds[0]), {**seconds, 'total_seconds': t['seconds']},
                       {'n_splits': len(splits), 'seeds': ' '.join(map(str, seeds)), **(how or {})})
-    write_json({k: _plain(v) for k,v in row.items()}, folder/'result.json')
+    row = {k: _plain(v) for k,v in row.items()}
+    scores = {k: row[k] for k in ('split', *(f'{m}{s}' for m in ('macro_f1', 'mean_ap', 'human_macro_f1') for s in ('', '_low', '_high'))) if k in row}
+    save_predictor(learn, folder, first.thresholds, **scores)
+    write_json(row, folder/'result.json')
     return learn,first
 
 # %% ../nbs/10_study.ipynb #381a83a7

@@ -61,8 +61,7 @@ def test_csv_without_labels(tmp_path):
     refused('no label column', '--data', tmp_path/'a.csv')
 
 def test_bad_predictor(tmp_path, pitt_root):
-    assert ads('ads_predict', tmp_path/'nowhere', pitt_root).returncode==2
-    assert ads('ads_predict', tmp_path, pitt_root).returncode==2
+    for folder in (tmp_path/'nowhere', tmp_path): assert ads('ads_predict', pitt_root/'0', '--predictor', folder).returncode==2
 
 def awkward(folder, n=36):
     "Images of every awkward kind, most of them plain, and a CSV of them; returns the names that can't be read"
@@ -108,10 +107,10 @@ def test_predict_with_a_trained_model(tmp_path, pitt_root):
     (tmp_path/'new').mkdir()
     Image.new('RGB', (50,80), 'red').save(tmp_path/'new'/'a.jpg')
     (tmp_path/'new'/'notes.txt').write_text('hello')
-    assert ads('ads_predict', tmp_path/'run'/'efficientnet_lite0', tmp_path/'new', '--out', tmp_path/'p.csv').returncode==0
+    assert ads('ads_predict', tmp_path/'new', '--predictor', tmp_path/'run', '--out', tmp_path/'p.csv').returncode==0
     p = pd.read_csv(tmp_path/'p.csv', keep_default_na=False)
     assert p.reason.tolist()==['', 'not an image file that Pillow knows']
-    assert ads('ads_predict', tmp_path/'run'/'efficientnet_lite0', tmp_path/'new').stdout.count('\n')==2
+    assert ads('ads_predict', tmp_path/'new', '--predictor', tmp_path/'run'/'efficientnet_lite0').stdout.count('\n')==2
 
 @pytest.fixture(scope='session')
 def explain(tmp_path_factory):

@@ -1,0 +1,121 @@
+"Predictors and the commands around them with the words that people type: right, or one line and exit code 2 before anything is computed."
+import io, json, os, stat, sys
+from pathlib import Path
+import numpy as np, pandas as pd, pytest
+from PIL import Image
+from ads_sentiment import cli
+from ads_sentiment.core import AdsError, write_json
+from ads_sentiment.data import ads_dataloaders
+from ads_sentiment.datasets import demo_ads
+from ads_sentiment.learner import ads_learner
+from ads_sentiment.predictor import load_predictor, save_predictor
+from ads_sentiment.preprocess import prepare_images
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    "A folder with demo ads, a run with one predictor, one with two, an empty folder, and files that are something else"
+    home = tmp_path_factory.mktemp('home')
+    source = demo_ads(home/'DEMO', n=60, seed=3)
+    ads,_ = prepare_images(source, home/'prepared', size=96)
+    odd = dict(zip(ads.vocab, ['file', 'predicted', 'a\nb', '=1+1', 'truth', 'x threshold']))
+    renamed = type(ads)(ads.name, ads.targs.rename(columns=odd), ads.split, ads.paths, note=ads.note, prepared=ads.prepared)
+    learn = ads_learner(ads_dataloaders(renamed, size=64), engine='eager')
+    learn.fit_head(folder=home/'features', say=None)
+    for folder in ('one/lite0', 'two/a', 'two/b'): save_predictor(learn, home/folder, macro_f1=.5, macro_f1_low=.4, macro_f1_high=.6)
+    for name in ('one', 'two'): write_json(dict(data_digest=''), home/name/'config.json')
+    (home/'emptydir').mkdir()
+    (home/'afile').write_text('hello')
+    (home/'ad.jpg').write_bytes(source.paths.iloc[0].read_bytes())
+    return home
+
+@pytest.fixture(scope='module')
+def model(home): return load_predictor(home/'one')
+
+def run(capsys, monkeypatch, line):
+    "Run a command line in this process: exit code, what it printed, what it complained"
+    name,*words = line.split() if isinstance(line, str) else line
+    monkeypatch.setattr(sys, 'argv', [name, *('' if w=='""' else w for w in words)])
+    code = 0
+    try: getattr(cli, name)()
+    except SystemExit as e: code = e.code
+    return code, *capsys.readouterr()
+
+wrong = ['ads_predict', 'ads_predict ad.jpg', 'ads_predict --predictor one', 'ads_predict /nope --predictor one', 'ads_predict ad.jpg --predictor /nope', 'ads_predict ad.jpg --predictor emptydir',
+    'ads_predict ad.jpg --predictor one/lite0/predictor.json', 'ads_predict ad.jpg --predictor DEMO/0', 'ads_predict emptydir --predictor one', 'ads_predict ad.jpg --predictor one --out emptydir',
+    'ads_predict ad.jpg --predictor one --out afile/x.csv', 'ads_predict ad.jpg --predictor ""', 'ads_predict "" --predictor one', 'ads_predict ad.jpg "" --predictor one',
+    'ads_predict ad.jpg --predictor one --out ""', 'ads_predict ad.jpg --predictor one --out ad.jpg', 'ads_predict ad.jpg --predictor two',
+    'ads_explain', 'ads_explain ad.jpg', 'ads_explain ad.jpg --predictor one', 'ads_explain ad.jpg --out e', 'ads_explain --predictor one --out e', 'ads_explain ad.jpg --predictor one --out e1 --labels Nope',
+    'ads_explain ad.jpg --predictor one --out e2 --layers nope', 'ads_explain ad.jpg --predictor one --out e3 --method magic', 'ads_explain ad.jpg --predictor one --out afile', 'ads_explain /nope --predictor one --out e',
+    'ads_explain ad.jpg --predictor one --out ""', 'ads_explain "" --predictor one --out e',
+    'ads_demo d1 --n 0', 'ads_demo d2 --n -5', 'ads_demo afile', 'ads_demo one', 'ads_demo "" --n 5', 'ads_demo d6 --n 5 --seed -1',
+    'ads_prepare /nope p1', 'ads_prepare emptydir p2', 'ads_prepare DEMO afile', 'ads_prepare DEMO p6 --size 0', 'ads_prepare DEMO p7 --size -3', 'ads_prepare DEMO p8 --n_workers -2', 'ads_prepare DEMO ""',
+    'ads_study --data DEMO --size 0', 'ads_study --data DEMO --n-workers -1', 'ads_study --data DEMO --seed -1', 'ads_study --data ""', 'ads_study --data /nope', 'ads_study --data DEMO --split foo',
+    'ads_study --data DEMO --change solver=adam,lr=nan', 'ads_study --data DEMO --change folds=1000 --backbones efficientnet_lite0', 'ads_study --data DEMO --out afile', 'ads_study --data DEMO --out emptydir/../DEMO',
+    'ads_study --data DEMO --ablate --steps nope', 'ads_study --data DEMO --weights /nope.pth', 'ads_study --data DEMO --backbones ,,vgg99']
+
+@pytest.mark.parametrize('line', wrong)
+def test_one_line_and_code_2(line, home, capsys, monkeypatch):
+    monkeypatch.chdir(home)
+    before = {p for p in home.rglob('*')}
+    code,out,err = run(capsys, monkeypatch, line)
+    assert code==2 and len(err.strip().splitlines())==1 and err.startswith(line.split()[0]), err
+    left = {p for p in home.rglob('*')} - before
+    assert not [p for p in left if p.is_file()], left
+
+@pytest.mark.parametrize('line', ['ads_predict ad.jpg --bogus', 'ads_demo', 'ads_demo d3 --n x', 'ads_demo d7 --n 1e3', 'ads_prepare', 'ads_prepare DEMO p9 --size x', 'ads_study DEMO', 'ads_study --size x'])
+def test_what_argparse_refuses(line, capsys, monkeypatch): assert run(capsys, monkeypatch, line)[0]==2
+
+@pytest.mark.parametrize('name', ['ads_study', 'ads_demo', 'ads_prepare', 'ads_predict', 'ads_explain'])
+def test_version(name, capsys, monkeypatch):
+    from ads_sentiment import __version__
+    assert run(capsys, monkeypatch, f'{name} --version')[1]==f'{name} {__version__}\n'
+
+def test_predict_several(home, capsys, monkeypatch):
+    "Images and folders together, a run for a predictor; the table has thresholds beside probabilities and six digits"
+    monkeypatch.chdir(home)
+    code,out,_ = run(capsys, monkeypatch, 'ads_predict ad.jpg afile DEMO/0 --predictor one --out p.csv')
+    p,n = pd.read_csv(home/'p.csv'),len([*(home/'DEMO'/'0').iterdir()])
+    assert code==0 and len(p)==n+2 and f'{n+1} predicted' in out and '1 skipped; p.csv' in out and 'drawn by a program' in out
+    numbers = pd.read_csv(home/'p.csv', dtype=str).iloc[:,3:].to_numpy().ravel()
+    assert max(len(v.split('.')[1]) for v in numbers if isinstance(v, str) and '.' in v) <= 6 and not p.columns.duplicated().any()
+    code,out,err = run(capsys, monkeypatch, 'ads_predict ad.jpg --predictor one')
+    assert code==0 and len(out.splitlines())==1 and '1 predicted' in err
+
+def test_a_run_with_several_names_them(home):
+    with pytest.raises(AdsError, match='name one of them: .*two/a, .*two/b'): load_predictor(home/'two')
+
+kinds = dict(text=str, path=Path, bytes=lambda p: p.read_bytes(), image=Image.open, texts=lambda p: [str(p)], images=lambda p: (Image.open(p),), series=lambda p: pd.Series([p]),
+    frame=lambda p: pd.DataFrame(dict(fname=[str(p)], other=[1])), array=lambda p: np.array([str(p)]))
+
+@pytest.mark.parametrize('kind', kinds)
+def test_predict_takes(kind, model, home):
+    want,got = model.predict([home/'ad.jpg']),model.predict(kinds[kind](home/'ad.jpg'))
+    assert len(got)==1 and got.predicted.equals(want.predicted)
+    np.testing.assert_array_equal(got.iloc[:,3:].to_numpy(dtype=float), want.iloc[:,3:].to_numpy(dtype=float))
+
+@pytest.mark.parametrize('bad', ['', 'ads10', [], None, 3, [3], {}, np.zeros((4,4,3), np.uint8), pd.DataFrame(dict(a=[1]))], ids=str)
+def test_predict_refuses(bad, model):
+    with pytest.raises(AdsError) as e: model.predict(bad)
+    assert '\n' not in str(e.value)
+
+def test_odd_label_names_do_no_harm(model, home):
+    table = model.predict(home/'ad.jpg')
+    assert {'file', 'predicted', 'reason', 'label file', 'label predicted', 'label truth', 'label x threshold', '=1+1'} <= set(table.columns)
+    assert table.file.iloc[0]==str(home/'ad.jpg') and not table.columns.duplicated().any()
+
+def test_others_may_read_the_files(home):
+    mask = os.umask(0)
+    os.umask(mask)
+    for name in ('model.safetensors', 'predictor.json'): assert stat.S_IMODE((home/'one'/'lite0'/name).stat().st_mode)==0o666 & ~mask
+
+def test_it_says_what_it_was_trained_on(model, home):
+    told = json.loads((home/'one'/'lite0'/'predictor.json').read_text())['trained_on']
+    assert told['data']=='demo' and told['n_train']>0 and told['macro_f1']==.5 and 'drawn by a program' in told['note']
+    assert 'drawn by a program' in repr(model) and 'macro-F1 0.500 [0.400, 0.600]' in repr(model) and len(repr(model).splitlines())<=5
+
+def test_labels_that_are_never_predicted_are_null(home, tmp_path):
+    told = json.loads((home/'one'/'lite0'/'predictor.json').read_text())
+    for name in ('model.safetensors', 'predictor.json'): (tmp_path/name).write_bytes((home/'one'/'lite0'/name).read_bytes())
+    write_json({**told, 'thresholds': [None]*len(told['vocab'])}, tmp_path/'predictor.json')
+    never = load_predictor(tmp_path)
+    assert np.isinf(never.thresholds).all() and never.predict(home/'ad.jpg').predicted.iloc[0]==''
