@@ -35,6 +35,14 @@ maps: $(READY)
 	$(BIN)/python -W ignore benchmarks/measure_maps.py demo
 	$(BIN)/python -W ignore benchmarks/measure_maps.py posters
 
+# real data for development, if they lie beside the checkout; notebooks and tests look only at these two variables
+ifneq ($(wildcard ../shared/data/pitt),)
+export ADS_PITT ?= $(abspath ../shared/data/pitt)
+endif
+ifneq ($(wildcard ../shared/data/posters),)
+export ADS_POSTERS ?= $(abspath ../shared/data/posters)
+endif
+
 test: $(READY)
 	$(BIN)/python -m pytest
 

@@ -86,7 +86,7 @@ def annotator_counts(
     votes:pd.DataFrame # One row a vote, from `read_sentiments`
 )->pd.Series: # Number of people asked, by image, in file order
     "How many people were asked about each image, those who named nothing included"
-    counts = votes.groupby('image', observed=False).annotator.max() + 1
+    counts = votes.groupby('image', observed=False).annotator.nunique()
     counts.index = counts.index.astype(str)
     return counts.rename('annotators').fillna(0).astype(int)
 

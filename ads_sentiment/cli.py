@@ -75,19 +75,21 @@ def _subfolders(words):
 # %% ../nbs/12_cli.ipynb #d8bb5ece
 def _source_args(data, given, allowed):
     "Arguments for `load_ads` out of those that were given; raises an `AdsError` for one that doesn't belong to this kind of data"
-    kind = 'demo' if data=='demo' else 'csv' if Path(data).suffix.lower()=='.csv' else 'pitt'
+    from ads_sentiment.datasets import data_kind
+    kind = data_kind(data)[0]
     for k in given:
-        if k not in allowed[kind]: raise AdsError(f'--{k} does not apply to --data {data}; it is for {", ".join(d for d in allowed if k in allowed[d])}')
+        if k not in allowed[kind]: raise AdsError(f'--{k} does not apply to --data {data}, which is of kind {kind}; it is for {", ".join(d for d in allowed if k in allowed[d])}')
     return given
 
 _consensus = ('min_votes', 'drop', 'keep', 'drop_images')
-_allowed = dict(demo=_consensus, pitt=(*_consensus, 'download'), csv=('image_col', 'label_col', 'sep'))
+_allowed = dict(demo=_consensus, pitt=(*_consensus, 'download'), table=('image_col', 'label_col', 'sep', 'split_col'),
+    votes=(*_consensus, 'image_col', 'label_col', 'annotator_col', 'sep'), folder=())
 
 # %% ../nbs/12_cli.ipynb #6a75cebe
-def _source(data, min_votes, drop, keep, keep_images, download, image_col, label_col, sep):
+def _source(data, min_votes, drop, keep, keep_images, download, **columns):
     "The arguments of `load_ads` that the flags describe"
     given = dict(min_votes=min_votes, drop=_number_or_list(drop) if drop else None, keep=_list(keep), drop_images=False if keep_images else None,
-                 download=_subfolders(download), image_col=image_col, label_col=label_col, sep=sep)
+                 download=_subfolders(download), **columns)
     return _source_args(data, {k: v for k,v in given.items() if v is not None}, _allowed)
 
 # %% ../nbs/12_cli.ipynb #060b0702
@@ -102,7 +104,7 @@ def _recipe(recipe, change, ablate, steps):
 # %% ../nbs/12_cli.ipynb #0ff49b8f
 @command
 def ads_study(
-    data:str='demo',          # demo, a folder with the Pitt Image Ads, or a CSV with a row an image
+    data:str='demo',          # demo, a folder with the Pitt Image Ads, a table of images and labels (.csv, .tsv, .jsonl, .parquet), votes (a table with annotators, or Label Studio's .json), or a folder for each label
     backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
@@ -120,9 +122,11 @@ def ads_study(
     drop:str=None,            # Rarest labels to drop: how many (10), or names joined by commas
     keep:str=None,            # Names of the labels to keep, joined by commas
     keep_images:bool=False,   # Keep images that have a dropped label
-    image_col:str=None,       # CSV: column of image files
-    label_col:str=None,       # CSV: column of labels; default: a usual name, else all columns of 0 and 1
-    sep:str=None,             # CSV: what joins the labels (|)
+    image_col:str=None,       # Table: column of image files; default: a usual name
+    label_col:str=None,       # Table: column of labels; default: a usual name, else all columns of 0 and 1
+    annotator_col:str=None,   # Table of votes: column of annotators; default: a usual name
+    split_col:str=None,       # Table: column of the split; default: a usual name, such as split or is_valid; empty: none
+    sep:str=None,             # Table: what joins the labels; default: found in the cells
     download:str=None,        # Pitt: fetch the official zips without asking: all, or subfolders joined by commas
     overwrite:bool=False,     # Remove an earlier run in the same folder first
     n_workers:int=None,       # Processes that load images; default: none on a CPU
@@ -134,7 +138,7 @@ def ads_study(
         from ads_sentiment.preprocess import BilateralFilter
         names = [get_backbone(n).name for n in _list(backbones) or (['efficientnet_lite0'] if ablate else known)]
         r = _recipe(recipe, change, ablate, steps)
-        source = _source(data, min_votes, drop, keep, keep_images, download, image_col, label_col, sep)
+        source = _source(data, min_votes, drop, keep, keep_images, download, image_col=image_col, label_col=label_col, annotator_col=annotator_col, split_col=split_col, sep=sep)
         how = dict(weights=weights, seed=seed, seeds=seeds, split=split, splits=splits, size=size, filt=None if no_filter else BilateralFilter(),
                    n_workers=n_workers, engine=engine, overwrite=overwrite, **source)
         if ablate:
@@ -160,7 +164,7 @@ def ads_demo(
 # %% ../nbs/12_cli.ipynb #47481f85
 @command
 def ads_prepare(
-    data:str,             # demo, a folder with the Pitt Image Ads, or a CSV with a row an image
+    data:str,             # As in ads_study
     folder:str,           # Where the prepared images and their table are kept
     size:int=384,         # Pixels a side
     no_filter:bool=False, # Only read and resize

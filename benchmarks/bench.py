@@ -8,7 +8,7 @@ sys.path.insert(0, str(here.parent)) # the library of this checkout
 
 def poster_csv():
     "The CSV of real images that ADS_POSTERS names; it may not exist"
-    return Path(os.environ.get('ADS_POSTERS', here.parent.parent/'shared'/'data'/'posters'/'posters.csv'))
+    return Path(os.environ.get('ADS_POSTERS') or 'nowhere')/'posters.csv'
 
 def posters(n=1200):
     "Paths of `n` real images from `poster_csv`, else of demo ads, repeated if there are too few; and what they are"

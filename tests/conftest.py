@@ -3,8 +3,6 @@ import os
 from pathlib import Path
 import pytest
 
-root = Path(__file__).parent.parent
-shared = root.parent/'shared'/'data'
 os.environ.setdefault('ADS_PROGRESS', '0')
 counts = dict(passed=0, failed=0, skipped=0)
 
@@ -19,14 +17,22 @@ def pytest_collectreport(report):
 def pytest_unconfigure(config):
     if not config.option.collectonly: print(f"{counts['passed']} passed, {counts['failed']} failed" + (f", {counts['skipped']} skipped" if counts['skipped'] else ''))
 
-def _folder(variable, default):
+def _folder(variable):
     "A folder of data for development, or skip"
-    path = Path(os.environ.get(variable, default))
-    if not path.exists(): pytest.skip(f'{path} is not there; {variable} can name it')
-    return path
+    path = os.environ.get(variable)
+    if not path or not Path(path).exists(): pytest.skip(f'{variable} names no folder of data')
+    return Path(path)
 
 @pytest.fixture(scope='session')
-def pitt(): return _folder('ADS_PITT', shared/'pitt')
+def pitt(): return _folder('ADS_PITT')
 
 @pytest.fixture(scope='session')
-def posters(): return _folder('ADS_POSTERS', shared/'posters')
+def posters(): return _folder('ADS_POSTERS')
+
+@pytest.fixture()
+def skipped_checks():
+    "Count checks that a notebook leaves out because data are not there"
+    def add(what):
+        counts['skipped'] += 1
+        print(f'skipped: {what}')
+    return add
