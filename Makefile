@@ -55,7 +55,8 @@ readme: $(READY)
 		--RegexRemovePreprocessor.enabled=True --RegexRemovePreprocessor.patterns='^#\|\s*hide'
 	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { gsub(/\]\(images\//, "](nbs/images/"); print }' README.md | cat -s > README.new && mv README.new README.md
 
-docs: $(READY)
+docs: readme
+# after `readme`, so that nbdev finds README.md newer than its notebook and leaves it as it is
 	@command -v quarto >/dev/null || { echo "Quarto is not on PATH. Get it from https://quarto.org/docs/get-started/ (or run nbdev_install_quarto), then make docs again."; exit 1; }
 	$(BIN)/nbdev_docs
 

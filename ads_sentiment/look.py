@@ -17,6 +17,7 @@ from .core import AdsError
 # %% ../nbs/00a_look.ipynb #43bed9be
 class LightFigure(Figure):
     "A figure outside pyplot that a notebook shows by itself: drawings as a PNG of 256 colours, anything with more than 5,000 as a JPEG"
+    def __init__(self, *args, **kwargs): super().__init__(*args, **kwargs) # matplotlib's own docstring is not for documentation tools
     def _repr_mimebundle_(self, include=None, exclude=None):
         full,small = io.BytesIO(),io.BytesIO()
         self.savefig(full, format='png')
