@@ -7,7 +7,7 @@ __all__ = ['detours', 'plan', 'plot_ablation', 'run_ablation']
 
 # %% ../nbs/10a_ablation.ipynb #a76b229b
 from .backbones import get_backbone
-from .core import choose, default_device, digest, read_json, stage, write_csv, write_json
+from .core import choose, default_device, digest, read_json, stage, took, write_csv, write_json
 from .figures import save_figure
 from .look import in_style, new_figure, palette
 from .metrics import ece, log_loss
@@ -104,7 +104,7 @@ def _ablate(splits, name, out, todo, seeds, weights, size, n_workers, engine, sp
             'changes': ', '.join(f'{k}={v}' for k,v in changes.items()), 'compared_with': before, 'detour': step in detours, **base, 'data': ads.name, 'split': split, 'n_splits': len(splits[False]), 'n_seeds': len(seeds), 'seeds': ' '.join(map(str, seeds)),
             'n_images': len(ads), 'n_labels': len(ads.vocab), 'device': default_device().type, 'seconds': about['seconds'], 'note': ads.note})
         r = rows[-1]
-        print(f"{name:20} {step:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]; {r['seconds']:.0f} s", flush=True)
+        print(f"{name:20} {step:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]{took(r['seconds'])}", flush=True)
         gc.collect()
     return pd.DataFrame(rows)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'set_seed', 'default_device', 'mixed_precision', 'atomic_write', 'write_csv',
-           'write_json', 'read_json', 'cache_dir', 'digest', 'show_bars', 'progress', 'stage']
+           'write_json', 'read_json', 'cache_dir', 'digest', 'show_bars', 'progress', 'took', 'stage']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
 import contextlib,hashlib,json,os,random,sys,threading,time,warnings
@@ -149,6 +149,12 @@ def progress(
     return iter(bar)
 
 # %% ../nbs/00_core.ipynb #cbb97878
+def took(
+    seconds:float # How long something took
+)->str: # Such as ': 3.2 s'; nothing if `ADS_PROGRESS=0`, so that what is stored does not change from run to run
+    "Say how long something took"
+    return '' if os.environ.get('ADS_PROGRESS') in ('', '0') else f': {seconds:.1f} s'
+
 @contextlib.contextmanager
 def stage(
     what:str,  # What is being done, such as 'prepare 630 images'
@@ -158,4 +164,4 @@ def stage(
     start,res = time.perf_counter(),{}
     yield res
     res['seconds'] = time.perf_counter() - start
-    if say: say(f"{what}: {res['seconds']:.1f} s", flush=True)
+    if say: say(what + took(res['seconds']), flush=True)

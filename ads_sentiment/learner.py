@@ -9,7 +9,7 @@ __all__ = ['part_targs', 'soft_targs', 'recipe_pos_weight', 'HeadFit', 'AdsLearn
 
 # %% ../nbs/07_learner.ipynb #18946b04
 from .backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
-from .core import AdsError, atomic_write, cache_dir, choose, default_device, digest, mixed_precision, progress, set_seed
+from .core import AdsError, atomic_write, cache_dir, choose, default_device, digest, mixed_precision, progress, set_seed, show_bars
 from .data import ads_dataloaders
 from .engines import check_engine
 from .extract import extract,image_keys,settle_engine
@@ -167,6 +167,7 @@ def ads_learner(
     learn.backbone,learn.weights_used,learn.recipe,learn.seed,learn.turn = entry,used,recipe,seed,0
     learn.engine,learn.engine_used = engine,None # the second is settled when features are first wanted
     learn.fit_result = None
+    if not show_bars() and hasattr(learn, 'progress'): learn.remove_cb(learn.progress)
     learn.width = split_head(head)[0](torch.zeros(1, width, 1, 1)).shape[1] # of the features
     return learn
 

@@ -35,7 +35,8 @@ _person = ('human_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1'
 _more = { # number columns, shown if they are there
     'results': 'roc_auc top1_hit top3_hit macro_f1_sd_seeds macro_f1_sd_splits mean_ap_sd_seeds mean_ap_sd_splits l2 epochs best_loss_epoch best_f1_epoch '
                'image_size params_m gflops feature_seconds head_seconds total_seconds'.split() + [f'{c}{s}' for c in _person for s in ('', '_low', '_high')],
-    'history': 'epoch l2 macro_f1'.split()}
+    'history': 'epoch l2 macro_f1'.split(),
+    'per_label': 'share mean_prob ece'.split()}
 
 # %% ../nbs/09b_report.ipynb #a654c236
 def _numbers(
@@ -103,12 +104,26 @@ def _read_run(
     if not isinstance(config, dict): raise AdsError(f"{folder/'config.json'}: expected a JSON object, found a {type(config).__name__}")
     run = SimpleNamespace(folder=folder, config=config, **{n: _read_table(folder, n) for n in _columns|_optional})
     run.figures = {p.stem: p for p in sorted((folder/'figures').glob('*.png'))}
-    run.names,run.way = list(run.results.backbone),'l2' if 'l2' in run.history else 'epoch' # what changes during training
+    run.way = 'l2' if 'l2' in run.history else 'epoch' # what changes during training
     if run.way not in run.history: raise AdsError(f"{folder/'history.csv'}: column epoch or l2 is missing; there is: {', '.join(run.history.columns)}")
     for name,key in [('results', ['backbone']), ('per_label', ['backbone', 'label']), ('history', ['backbone', run.way])]:
         twice = getattr(run, name).duplicated(key)
         if twice.any():
             raise AdsError(f'{folder/name}.csv, row {twice.idxmax()+1}: the same {_and(key)} for a second time; expected one row each')
+    return _set_random_aside(run)
+
+def _set_random_aside(run):
+    "Keep the rows of pretrained backbones, if there are any, for all sections; those of random ones are left for a block of their own"
+    by_chance = run.results.weights.str.lower().str.startswith('random')
+    run.all_random,run.random = bool(by_chance.all()),run.results[by_chance]
+    if by_chance.any() and not by_chance.all():
+        run.results = run.results[~by_chance].reset_index(drop=True)
+        real = set(run.results.backbone)
+        for n in ('per_label', 'history', 'predictions'): setattr(run, n, getattr(run, n)[getattr(run, n).backbone.isin(real)].reset_index(drop=True))
+        if run.paired is not None:
+            run.paired = run.paired[run.paired['first'].isin(real) & run.paired.second.isin(real)].reset_index(drop=True)
+            if run.paired.empty: run.paired = None
+    run.names = list(run.results.backbone)
     return run
 
 # %% ../nbs/09b_report.ipynb #39d9f74d
@@ -366,6 +381,9 @@ def _say_labels(
     rare,none = int(((n > 0) & (n < _few)).sum()),int((n==0).sum())
     if rare: res.append(f"{rare} of {len(n)} labels {'has' if rare==1 else 'have'} fewer than {_few} test ads; "
         'one ad more or less can change their F1 a lot.')
+    if 'predictable' in d:
+        never = [f"{_and(g.label[g.predictable=='no'])} by {n}" for n in run.names if len(g := d[d.backbone==n]) and (g.predictable=='no').any()]
+        if never: res.append(f'Not predictable, and therefore never predicted, because on held-out ads F1 was not above that of predicting the label always: {"; ".join(never)}.')
     if none: res.append(f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test ad at all; their F1 counts as 0 in macro-F1.")
     return res
 
@@ -405,10 +423,8 @@ def _say_limits(
            'for a test part of this size. ']
     if n > 1: res[0] += f'A score is the mean over {n} trained models; what another split or seed changes is not in the interval but in the table of spreads.'
     else: res[0] += 'They leave out what another split or another seed would change.'
-    random = list(run.results.backbone[run.results.weights.str.lower().str.startswith('random')])
     torn = 0 if run.leaks is None else len(run.leaks)
     if torn: res.append(f"The split tears apart {_count(torn, 'pair')} of near-duplicates, so scores can come out too high; see below.")
-    if random: res.append(f'{_and(random)} ran with random weights. Such a row shows that everything works, and nothing about what the backbone can do.')
     return res
 
 # %% ../nbs/09b_report.ipynb #0a1d3b5f
@@ -607,7 +623,23 @@ def _comparison(
     "The tables of scores and cost and the figure of the scores"
     alt = 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers stand in the tables.'
     if _has_person(run.results): alt += ' At the right, one person (grey band: the interval) and the backbones by the votes of the other people.'
-    return _quality(run) + _pic(run, 'results', alt) + _pairs(run) + _person_table(run) + _more_scores(run) + _spread(run) + _cost(run)
+    return _quality(run) + _pic(run, 'results', alt) + _pairs(run) + _person_table(run)
+
+def _more_tables(
+    run # What `_read_run` gave
+)->Markup:
+    "Scores without intervals, spreads, size and time"
+    return _more_scores(run) + _spread(run) + _cost(run)
+
+def _random(
+    run # What `_read_run` gave
+)->Markup: # Nothing if all backbones are pretrained, or none is
+    "The rows of backbones whose weights could not be had"
+    if run.all_random or run.random.empty: return Markup()
+    rows = [[_named(r), *(_ci(r, c) for c in ('macro_f1', 'micro_f1', 'mean_ap'))] for _,r in run.random.iterrows()]
+    return _html('<p>Random weights: these rows only show that the code runs. For the ImageNet weights, let the machine reach the address that the run printed, '
+                 'or put the files it named into the folder it named, and start the run again with <code>--overwrite</code>.</p>') \
+        + _table(['backbone and weights', 'macro-F1', 'micro-F1', 'mAP'], rows, f'Scores with random weights, with {_level(run)}intervals', where=_where(run, first=True))
 
 # %% ../nbs/09b_report.ipynb #550cf41b
 def _reading(
@@ -693,8 +725,9 @@ def _label_details(
 )->Markup:
     "All numbers of one backbone, folded"
     d = run.per_label[run.per_label.backbone==name].sort_values('test_positives', ascending=False, kind='stable')
-    cols = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP', 'roc_auc': 'ROC-AUC', 'tp': 'hits',
-        'fp': 'false alarms', 'fn': 'misses', 'tn': 'correct rejections'}
+    cols = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP', 'roc_auc': 'ROC-AUC', 'share': 'share of positives',
+        'mean_prob': 'mean probability', 'ece': 'calibration error', 'tp': 'hits', 'fp': 'false alarms', 'fn': 'misses', 'tn': 'correct rejections'}
+    cols = {k: v for k,v in cols.items() if k in d}
     rows = [[r.label, *(_num(r[c], 0 if c in ('tp','fp','fn','tn') else 3) for c in cols)] for _,r in d.iterrows()]
     table = _table(['label', *cols.values()], rows, f'{name}, label by label', where=_where(run, first=True, names=[name]))
     return _html('<details><summary>All numbers of {{name}}</summary>{{table}}</details>', name=name, table=table)
@@ -767,8 +800,14 @@ def _confusions(
 def _evidence(
     run # What `_read_run` gave
 )->Markup:
-    "Grad-CAM figures, by backbone"
-    return _pics(run, r'gradcam_(.+)_(\d+)', '{b}, ad {k}: where the evidence for a label lies at the first, middle and last layer '
+    "Grad-CAM figures of the backbone with the highest macro-F1, a pretrained one if there is any"
+    shown = run.results.dropna(subset=['macro_f1'])
+    drawn = {b for _,b,_ in _taken(run, r'gradcam_(.+)_(\d+)')}
+    best = next((n for n in shown.sort_values('macro_f1', ascending=False, kind='stable').backbone if n.replace('/', '_') in drawn), None)
+    for n,b,_ in _taken(run, r'gradcam_(.+)_(\d+)'):
+        if best is None or b!=best.replace('/', '_'): run.figures.pop(n) # not shown, and no figure for the section of others
+    note = _html('<p>The weights of {{b}} are random: these maps only show that the code runs.</p>', b=best) if run.all_random and best else Markup()
+    return note + _pics(run, r'gradcam_(.+)_(\d+)', '{b}, ad {k}: where the evidence for a label lies at the first, middle and last layer '
                  '(Grad-CAM) and, where the head sees several depths, from all of them together.')
 
 def _filters(
@@ -863,7 +902,7 @@ overflow-wrap:anywhere}.base>*{color:var(--soft);font-style:italic}
 figure{margin:1.6rem 0}img{display:block;max-width:min(100%,54rem);height:auto;background:#fff;border-radius:4px}
 figcaption{color:var(--soft);font-size:.88rem;margin-top:.4rem;max-width:44rem}
 pre{background:var(--tint);padding:.8rem 1rem;overflow-x:auto;font-size:.85rem}details{margin:.6rem 0}
-summary{cursor:pointer;color:var(--link)}
+summary{cursor:pointer;color:var(--link)}section>details>summary{border-top:1px solid var(--line)}section>details>summary h2{display:inline-block;border:0;margin:.6rem 0;padding:0}
 footer{color:var(--soft);font-size:.85rem;margin:3rem auto 2rem}
 @media(max-width:40rem){html{font-size:16px}h1{font-size:1.5rem}dl div{grid-template-columns:1fr;gap:0}th[scope=row]{max-width:10.2rem}
 .wide{overflow-x:auto}.wide img{max-width:none;width:44rem}}
@@ -895,8 +934,14 @@ _page_t = '''<!DOCTYPE html>
 <main>
 {% for id,name,body in sections %}
 <section id="{{id}}" aria-labelledby="h-{{id}}">
+{% if id in folded %}
+<details><summary><h2 id="h-{{id}}">{{name}}</h2></summary>
+{{body}}
+</details>
+{% else %}
 <h2 id="h-{{id}}">{{name}}</h2>
 {{body}}
+{% endif %}
 </section>
 {% endfor %}
 </main>
@@ -918,14 +963,16 @@ def _lead(
     means = {'above': 'its whole interval lies above', 'below': 'its whole interval lies below',
              'open': 'its interval does not tell it apart from', 'unknown': 'a number is missing to compare it with'}
     what = f"{'The' if len(d)==1 else 'The highest'} macro-F1 on the test part is {_ci(r, 'macro_f1')}, by {r.backbone}"
-    return f'{what}; {means[_versus(r.macro_f1_low, r.macro_f1_high, base)]} {name} ({_num(base)}). {how}'
+    warning = 'All backbones ran with random weights, so these scores only show that the code runs. ' if run.all_random else \
+        f'{_and(run.random.backbone)} ran with random weights and {"is" if len(run.random)==1 else "are"} not compared. ' if len(run.random) else ''
+    return f'{warning}{what}; {means[_versus(r.macro_f1_low, r.macro_f1_high, base)]} {name} ({_num(base)}). {how}'
 
 # %% ../nbs/09b_report.ipynb #7f5d8aca
-_sections = [('about', 'What was run', _about), ('comparison', 'Comparison', _comparison), ('reading', 'How to read it', _reading),
-    ('agreement', 'How far people agree', _agreement), ('duplicates', 'Near-duplicates', _duplicates), ('labels', 'Label by label', _labels),
-    ('training', 'Training', _training), ('confusions', 'Right and wrong', _confusions),
-    ('predictions', 'Predictions', _predictions), ('evidence', 'Where the evidence lies', _evidence), ('filters', 'Filters', _filters),
-    ('other', 'More figures', _other), ('left-out', 'Images left out', _left_out), ('again', 'How to repeat the run', _again)]
+_sections = [('comparison', 'Comparison', _comparison), ('reading', 'How to read it', _reading), ('random', 'Random weights', _random), ('labels', 'Label by label', _labels),
+    ('evidence', 'Where the evidence lies', _evidence), ('more', 'More scores, size and time', _more_tables), ('predictions', 'Predictions', _predictions), ('confusions', 'Right and wrong', _confusions),
+    ('agreement', 'How far people agree', _agreement), ('about', 'What was run', _about), ('duplicates', 'Near-duplicates', _duplicates), ('training', 'Training', _training),
+    ('filters', 'Filters', _filters), ('other', 'More figures', _other), ('left-out', 'Images left out', _left_out), ('again', 'How to repeat the run', _again)]
+_open = ('comparison', 'reading', 'random', 'labels', 'evidence') # results; everything after them is folded
 
 def write_report(
     folder # Folder of a finished run
@@ -934,7 +981,8 @@ def write_report(
     run = _read_run(folder)
     sections = [(i, name, body) for i,name,f in _sections if (body := f(run))]
     title = f'Ad sentiment study: {run.folder.resolve().name}'
-    page = _html(_page_t, title=title, css=Markup(_css), note=run.config.get('data_note'), lead=_lead(run), sections=sections)
+    page = _html(_page_t, title=title, css=Markup(_css), note=run.config.get('data_note'), lead=_lead(run), sections=sections,
+        folded=[i for i,*_ in sections if i not in _open])
     path = run.folder/'report.html'
     with atomic_write(path) as p: p.write_text(page, encoding='utf-8')
     return path

@@ -7,8 +7,8 @@ __all__ = ['run_trial', 'save_trial', 'load_trial', 'baseline_scores', 'run_back
 
 # %% ../nbs/10_study.ipynb #a681bb94
 from .agreement import one_human
-from .backbones import backbone_table, backbones, get_backbone
-from .core import atomic_write, default_device, progress, read_json, stage, write_csv, write_json
+from .backbones import backbone_table, backbones, get_backbone, has_weights
+from .core import atomic_write, default_device, progress, read_json, stage, took, write_csv, write_json
 from .figures import (plot_filter, plot_filters, plot_history, plot_label_confusions, plot_label_counts, plot_per_label,
     plot_results, plot_transforms, save_figure)
 from .gradcam import first_filters, show_gradcam
@@ -178,12 +178,12 @@ def _shown_ads(ads, n=3, seed=42):
     test = ads.targs[ads.split=='test']
     return test.sample(frac=1, random_state=seed).sum(axis=1).sort_values(ascending=False, kind='stable').index[:n]
 
-def _backbone_figures(learn, ads, sources, folder, figures):
-    "Confusions, first filters and Grad-CAM of one backbone"
+def _backbone_figures(learn, ads, sources, folder, figures, cams=True):
+    "Confusions, first filters and, with `cams`, Grad-CAM of one backbone"
     name = learn.backbone.name.replace('/', '_')
     save_figure(plot_label_confusions(_read_table(folder/'per_label.csv')), figures/f'confusion_{name}.png')
     save_figure(plot_filters(first_filters(learn.model[0]), f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')
-    for k,image in enumerate(progress(list(_shown_ads(ads)), comment='Grad-CAM')):
+    for k,image in enumerate(progress(list(_shown_ads(ads)) if cams else [], comment='Grad-CAM')):
         truth = [l for l in ads.vocab if ads.targs.loc[image, l]]
         fig = show_gradcam(learn, sources[image], truth=truth, title=f'{learn.backbone.name}: {image}', most=5)
         save_figure(fig, figures/f'gradcam_{name}_{k+1}.png', dpi=100)
@@ -199,10 +199,14 @@ def _data_figures(ads, sources, figures, filt, size):
     save_figure(plot_transforms(transform_gallery(sources)), figures/'transforms.png')
 
 def _summary_figures(out, figures):
-    "What compares the backbones"
-    save_figure(plot_results(pd.read_csv(out/'results.csv')), figures/'results.png')
-    save_figure(plot_history(_read_table(out/'history.csv')), figures/'curves.png')
-    save_figure(plot_per_label(_read_table(out/'per_label.csv')), figures/'per_label_f1.png')
+    "What compares the backbones, pretrained ones only if there are any"
+    results = pd.read_csv(out/'results.csv')
+    random = results.weights.str.startswith('random')
+    shown = results.backbone if random.all() else results.backbone[~random]
+    only = lambda t: t[t.backbone.isin(shown)]
+    save_figure(plot_results(only(results)), figures/'results.png')
+    save_figure(plot_history(only(_read_table(out/'history.csv'))), figures/'curves.png')
+    save_figure(plot_per_label(only(_read_table(out/'per_label.csv'))), figures/'per_label_f1.png')
 
 # %% ../nbs/10_study.ipynb #ca63effc
 def _read_table(path):
@@ -215,6 +219,8 @@ def _seeds_of(folder): return {tuple(int(w) for w in p.stem.split('-')[1::2]): l
 
 def _pairs(out, names, seed):
     "Every two backbones on the same splits and seeds: which is better, if that can be told"
+    random = {n: read_json(out/n.replace('/', '_')/'result.json')['weights'].startswith('random') for n in names}
+    names = [n for n in names if not random[n]] or names # a pretrained and a random body are not compared
     trials,rows = {n: [*_seeds_of(out/n.replace('/', '_')).values()] for n in names},[]
     for a,b in itertools.combinations(names, 2):
         t = paired_test(trials[a], trials[b], seed=seed)
@@ -230,18 +236,18 @@ def _collect(out, names, seed):
     write_csv(_pairs(out, names, seed), out/'paired.csv')
 
 # %% ../nbs/10_study.ipynb #f3c087ff
-def _one(out, splits, sources, name, **how):
+def _one(out, splits, sources, name, cams, **how):
     "Run a backbone and draw its pictures, unless it is finished"
     folder,figures = out/name.replace('/', '_'), out/'figures'
     part = folder.with_name(f'.{folder.name}') # renamed when all of it is there
     if (folder/'result.json').exists(): return print(f'{name}: finished before', flush=True)
     with stage(name, None) as t:
         learn,_ = run_backbone(splits, name, part, **how)
-        _backbone_figures(learn, splits[0], sources, part, figures)
+        _backbone_figures(learn, splits[0], sources, part, figures, cams)
         part.rename(folder)
     r = read_json(folder/'result.json')
     print(f"{name} ({r['weights']}): macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; "
-          f"all labels {r['all_labels_macro_f1']:.3f}, chance mAP {r['chance_mean_ap']:.3f}; {t['seconds']:.0f} s", flush=True)
+          f"all labels {r['all_labels_macro_f1']:.3f}, chance mAP {r['chance_mean_ap']:.3f}{took(t['seconds'])}", flush=True)
 
 # %% ../nbs/10_study.ipynb #e48cf4b2
 def run_study(
@@ -265,6 +271,8 @@ def run_study(
     "Compare backbones on a data set and write tables, pictures, predictors and `report.html`"
     names,r = [get_backbone(n).name for n in names], get_recipe(recipe)
     out = check_request(out, names, [r], weights, split, engine, overwrite, seed=seed, seeds=seeds, splits=splits, size=size, prepare_size=prepare_size, n_workers=n_workers)
+    real = [n for n in names if has_weights(n, weights)]
+    names = sorted(names, key=lambda n: n not in real) # those with random weights last
     source = open_run(data, [r], **kwargs)
     out = out or check_out(f'runs/{source.name}', overwrite)
     how = dict(recipe=recipe if isinstance(recipe, str) else 'changed', split=split)
@@ -277,7 +285,7 @@ def run_study(
         note_data(out, parts[0], skipped, pairs, doubles, seed)
         _data_figures(parts[0], sources, out/'figures', filt, prepare_size)
         for name in names:
-            _one(out, parts, sources, name, weights=weights, recipe=r, seeds=range(seed, seed+seeds), n_workers=n_workers, engine=engine, size=size, how=how)
+            _one(out, parts, sources, name, name in real or not real, weights=weights, recipe=r, seeds=range(seed, seed+seeds), n_workers=n_workers, engine=engine, size=size, how=how)
             gc.collect()
         _collect(out, names, seed)
         _summary_figures(out, out/'figures')
