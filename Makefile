@@ -46,14 +46,16 @@ endif
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# the kernel of this environment draws no bars and tells no seconds, so that a notebook that is run and saved changes in its results only
 dev: $(READY)
 	$(BIN)/nbdev_install_hooks
+	$(BIN)/python -m ipykernel install --sys-prefix --env ADS_PROGRESS 0 >/dev/null
 
 readme: $(READY)
 	$(BIN)/jupyter nbconvert nbs/index.ipynb --to markdown --output-dir . --output README \
 		--NbConvertApp.output_files_dir=nbs/images \
 		--RegexRemovePreprocessor.enabled=True --RegexRemovePreprocessor.patterns='^#\|\s*hide'
-	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { gsub(/\]\(images\//, "](nbs/images/"); print }' README.md | cat -s > README.new && mv README.new README.md
+	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { print }' README.md | sed -E 's#\]\((images/|tutorials/|[0-9]+[a-z]?_)#](nbs/\1#g' | cat -s > README.new && mv README.new README.md
 
 docs: readme
 # after `readme`, so that nbdev finds README.md newer than its notebook and leaves it as it is
