@@ -641,8 +641,7 @@ def _random(
     rows = [[_named(r), *(_ci(r, c) for c in ('macro_f1', 'micro_f1', 'mean_ap'))] for _,r in run.random.iterrows()]
     return _html('<p>Random weights: these rows only show that the code runs. For the ImageNet weights, let the machine reach the address that the run printed, '
                  'or put the files it named into the folder it named, and start the run again with <code>--overwrite</code>.</p>') \
-        + _table(['backbone and weights', 'macro-F1', 'micro-F1', 'mAP'], rows, f'Scores with random weights, with {_level(run)}intervals',
-                 where=_where(SimpleNamespace(results=run.random, names=list(run.random.backbone))))
+        + _table(['backbone and weights', 'macro-F1', 'micro-F1', 'mAP'], rows, f'Scores with random weights, with {_level(run)}intervals', where=f"Data: {run.random.data.iloc[0]}, {run.random.split.iloc[0]} split")
 
 # %% ../nbs/09b_report.ipynb #550cf41b
 def _reading(
