@@ -105,7 +105,7 @@ def _recipe(recipe, change, ablate, steps):
 @command
 def ads_study(
     data:str='demo',          # demo, a folder with the Pitt Image Ads, a table of images and labels (.csv, .tsv, .jsonl, .parquet), votes (a table with annotators, or Label Studio's .json), or a folder for each label
-    backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0
+    backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
     recipe:str='tuned',       # tuned (our best) or reference (what the published study did)

@@ -120,6 +120,8 @@ def _set_random_aside(run):
         run.results = run.results[~by_chance].reset_index(drop=True)
         real = set(run.results.backbone)
         for n in ('per_label', 'history', 'predictions'): setattr(run, n, getattr(run, n)[getattr(run, n).backbone.isin(real)].reset_index(drop=True))
+        for n in run.random.backbone.str.replace('/', '_'):
+            for kind in ('confusion', 'first_filters'): run.figures.pop(f'{kind}_{n}', None)
         if run.paired is not None:
             run.paired = run.paired[run.paired['first'].isin(real) & run.paired.second.isin(real)].reset_index(drop=True)
             if run.paired.empty: run.paired = None
@@ -719,6 +721,14 @@ def _label_table(
     return _table(head, rows, 'F1 of each label on the test part', where=_where(run, first=True))
 
 # %% ../nbs/09b_report.ipynb #05fc76f6
+def _label_cell(
+    r,     # A row of per_label.csv
+    c:str, # Column
+)->str:
+    "A number of one label as text; a label without a threshold is never predicted"
+    if c=='threshold' and not np.isfinite(r[c]): return 'not predicted'
+    return _num(r[c], 0 if c in ('tp','fp','fn','tn') else 3)
+
 def _label_details(
     run,      # What `_read_run` gave
     name:str, # A backbone
@@ -728,7 +738,7 @@ def _label_details(
     cols = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP', 'roc_auc': 'ROC-AUC', 'share': 'share of positives',
         'mean_prob': 'mean probability', 'ece': 'calibration error', 'tp': 'hits', 'fp': 'false alarms', 'fn': 'misses', 'tn': 'correct rejections'}
     cols = {k: v for k,v in cols.items() if k in d}
-    rows = [[r.label, *(_num(r[c], 0 if c in ('tp','fp','fn','tn') else 3) for c in cols)] for _,r in d.iterrows()]
+    rows = [[r.label, *(_label_cell(r, c) for c in cols)] for _,r in d.iterrows()]
     table = _table(['label', *cols.values()], rows, f'{name}, label by label', where=_where(run, first=True, names=[name]))
     return _html('<details><summary>All numbers of {{name}}</summary>{{table}}</details>', name=name, table=table)
 
