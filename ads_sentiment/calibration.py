@@ -8,7 +8,7 @@ __all__ = ['calibrations', 'Calibration', 'fit_temperature', 'fit_platt', 'choos
 
 # %% ../nbs/06e_calibration.ipynb #45f71f7f
 from .core import AdsError, choose
-from .metrics import macro_f1, tune_thresholds
+from .metrics import tune_thresholds
 from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar

@@ -13,7 +13,7 @@ import os,random,threading
 from contextlib import contextmanager
 import cv2, numpy as np, pandas as pd, torch
 from PIL import Image
-from fastai.vision.all import (CategoryMap, ColReader, DataBlock, DataLoaders, IndexSplitter, IntToFloatTensor, MultiCategorize, MultiCategory, Normalize,
+from fastai.vision.all import (ColReader, DataBlock, DataLoaders, IntToFloatTensor, MultiCategorize, MultiCategory, Normalize,
     ItemTransform, OneHotEncode, PILImage, RandTransform, Resize, ResizeMethod, TransformBlock, show_title)
 from torchvision.transforms import v2 as T
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .annotations import annotator_counts, consensus_labels, find_annotations, read_labels, read_sentiments, vote_table
-from .core import AdsError, cache_dir, choose
+from .core import AdsError, cache_dir
 from .download import download_pitt
 from .drawing import draw_ads
-from .tables import annotator_columns, find_column, find_images, image_columns, image_suffixes, read_table, table_suffixes, understand
+from .tables import annotator_columns, find_column, find_images, image_suffixes, read_table, table_suffixes, understand
 from .votes import read_votes
 
 # %% ../nbs/02_datasets.ipynb #4341cef3

@@ -9,7 +9,7 @@ __all__ = ['table_suffixes', 'image_columns', 'label_columns', 'split_columns', 
 
 # %% ../nbs/01c_tables.ipynb #dcd37e68
 from .core import AdsError, choose
-import ast,json,os,re
+import ast,json,re
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
