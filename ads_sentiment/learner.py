@@ -593,8 +593,11 @@ def _loader(learn, ds_idx, dl):
     return learn.dls[ds_idx] if dl is None else dl
 
 def _of_valid(learn, dl):
-    "Does a loader give images of the validation set?"
-    return getattr(dl, 'dataset', None) is learn.dls.valid.dataset
+    "Does a loader give images of the validation set with their labels?"
+    if (data := getattr(dl, 'dataset', None)) is learn.dls.valid.dataset: return True
+    rows,valid = getattr(dl, 'items', None),getattr(learn.dls.valid, 'items', None)
+    tables = all(isinstance(t, pd.DataFrame) and 'path' in t for t in (rows, valid))
+    return tables and len(getattr(data, 'tls', ())) > 1 and bool(rows.path.isin(valid.path).any())
 
 class _Replay(nn.Module):
     "Hands on what comes in; fastai looks for the device of a parameter"

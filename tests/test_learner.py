@@ -84,7 +84,7 @@ def test_fit_head_ends_with_one_line(make, store, capsys):
     assert re.fullmatch(r'\d+ held-out images: macro-F1 [\d.]+ \(all labels [\d.]+\), mAP [\d.]+ \(chance [\d.]+\)', line)
 
 def test_what_a_subset_of_the_validation_set_would_show_is_refused(learn):
-    for dl in (learn.dls.valid.new(shuffle=True), learn.dls.valid.new(get_idxs=lambda: [0,1])):
+    for dl in (learn.dls.valid.new(shuffle=True), learn.dls.valid.new(get_idxs=lambda: [0,1]), learn.dls.test_dl(learn.dls.valid.items.iloc[:3], with_labels=True)):
         for f in (learn.get_preds, learn.validate):
             with pytest.raises(AdsError, match='training numbers'): f(dl=dl)
 
