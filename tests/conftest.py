@@ -5,6 +5,7 @@ import pytest
 
 os.environ.setdefault('ADS_PROGRESS', '0')
 counts = dict(passed=0, failed=0, skipped=0)
+left_out = [] # checks in notebooks that did not run; the output of a test that passes is not shown, so they are listed at the end
 
 def pytest_runtest_logreport(report):
     if report.when=='call' or report.outcome!='passed':
@@ -15,24 +16,28 @@ def pytest_collectreport(report):
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
+    for o in left_out: print(f'skipped: {o}')
     if not config.option.collectonly: print(f"{counts['passed']} passed, {counts['failed']} failed" + (f", {counts['skipped']} skipped" if counts['skipped'] else ''))
 
-def _folder(variable):
-    "A folder of data for development, or skip"
+def data_folder(variable):
+    "The folder of data for development that a variable of the environment names, or None"
     path = os.environ.get(variable)
-    if not path or not Path(path).exists(): pytest.skip(f'{variable} names no folder of data')
-    return Path(path)
+    return Path(path) if path and Path(path).exists() else None
+
+def _fixture_folder(variable): return data_folder(variable) or pytest.skip(f'{variable} names no folder of data')
 
 @pytest.fixture(scope='session')
-def pitt(): return _folder('ADS_PITT')
+def pitt(): return _fixture_folder('ADS_PITT')
 
 @pytest.fixture(scope='session')
-def posters(): return _folder('ADS_POSTERS')
+def posters(): return _fixture_folder('ADS_POSTERS')
 
 @pytest.fixture()
-def skipped_checks():
-    "Count checks that a notebook leaves out because data are not there"
-    def add(what):
-        counts['skipped'] += 1
-        print(f'skipped: {what}')
-    return add
+def data_checks():
+    "Count and list the checks on real data that a notebook leaves out because the folder is not there"
+    def check(nb, source):
+        for variable in ('ADS_PITT', 'ADS_POSTERS'):
+            if f"environ.get('{variable}')" in source and not data_folder(variable):
+                counts['skipped'] += 1
+                left_out.append(f'{nb}: the checks on real data; {variable} names no folder')
+    return check

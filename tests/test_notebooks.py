@@ -14,10 +14,9 @@ def run(*args, cwd=root, **env):
     return res
 
 @pytest.mark.parametrize('nb', notebooks)
-def test_notebook(nb, skipped_checks):
+def test_notebook(nb, data_checks):
     assert run(bin/'nbdev_test', '--path', nb, '--n_workers', '0').returncode == 0
-    for variable in ('ADS_PITT', 'ADS_POSTERS'):
-        if f"environ.get('{variable}')" in (root/nb).read_text() and not os.environ.get(variable): skipped_checks(f'{nb}: checks on {variable}, which is not set')
+    data_checks(nb, (root/nb).read_text(encoding='utf-8'))
 
 @pytest.fixture(scope='session')
 def copy(tmp_path_factory):

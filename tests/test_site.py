@@ -31,28 +31,38 @@ def prose(path):
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     return [re.sub(r'```.*?```', '', ''.join(c['source']), flags=re.S) for c in cells if c['cell_type']=='markdown']
 
+def faults(text, *folders):
+    "Public names that are not linked, relative links that are in none of `folders`, and pictures without a text, in one text cell"
+    res = [f'`{n}` is not linked' for n in re.findall(r'(?<!\[)(?<!`)`([A-Za-z_][\w.]*)(?:\(\))?`(?!`)', text) if n in public]
+    for mark,alt,url in re.findall(r'(!?)\[([^\]]*)\]\(([^)\s]+)[^)]*\)', text):
+        file = url.split('#')[0]
+        if file and not re.match(r'https?:|mailto:|data:|attachment:', url) and not any((f/file).exists() for f in folders): res.append(f'{url} leads nowhere')
+        if mark and not alt.strip(): res.append(f'{url} has no alternative text')
+    return res
+
 @pytest.mark.parametrize('nb', notebooks)
 def test_page(nb, processed, project):
     "Processed without an error or a cell that mixes imports with other code; public names and relative links lead somewhere; pictures in prose have a text"
     out,said = processed
     assert not said[nb], said[nb]
-    page,faults = out/nb,[]
-    for text in prose(page):
-        faults += [f'`{n}` is not linked' for n in re.findall(r'(?<!\[)(?<!`)`([A-Za-z_][\w.]*)`(?!`)', text) if n in public]
-        for _,url in re.findall(r'!?\[([^\]]*)\]\(([^)\s]+)[^)]*\)', text):
-            file = url.split('#')[0]
-            if file and not re.match(r'https?:|mailto:|data:|attachment:', url) and not (page.parent/file).exists() and not (project/'nbs'/nb).parent.joinpath(file).exists(): faults.append(f'{url} leads nowhere')
-        faults += [f'{url} has no alternative text' for alt,url in re.findall(r'!\[([^\]]*)\]\(([^)\s]+)', text) if not alt.strip()]
-    assert not faults
+    assert not [f for text in prose(out/nb) for f in faults(text, (out/nb).parent, (project/'nbs'/nb).parent)]
 
-def test_an_import_beside_other_code_is_found(project, tmp_path):
-    "The check above can fail"
-    nb = json.loads((project/'nbs'/'01c_tables.ipynb').read_text())
-    code = next(c for c in nb['cells'] if c['cell_type']=='code' and ''.join(c['source']).startswith('for cells in'))
-    code['source'] = ['import math\n', *code['source']]
+@pytest.mark.parametrize('text,fault', [('See `load_ads`.', 'load_ads'), ('See `load_ads()`.', 'load_ads'), ('[Data](data.html)', 'data.html leads'),
+    ('![](images/none.png)', 'alternative text'), ('[`load_ads`](core.ipynb#load_ads) and ![A poster](https://example.org/a.png)', None)])
+def test_faults_in_prose_are_found(text, fault, tmp_path):
+    (tmp_path/'core.ipynb').touch()
+    found = faults(text, tmp_path)
+    assert (not found) if fault is None else any(fault in f for f in found)
+
+@pytest.mark.parametrize('code,complaint', [('import math\n', 'imports and other code'), ('import no_such_module\n', 'no_such_module')])
+def test_an_import_beside_other_code_is_found(code, complaint, project, tmp_path):
+    "An import in a test cell fails the check above"
+    nb = json.loads((project/'nbs'/'01c_tables.ipynb').read_text(encoding='utf-8'))
+    cell = next(c for c in nb['cells'] if c['cell_type']=='code' and ''.join(c['source']).startswith('for cells in'))
+    cell['source'] = [code, *cell['source']]
     (tmp_path/'nbs').mkdir()
-    (tmp_path/'nbs'/'bad.ipynb').write_text(json.dumps(nb))
-    assert 'imports and other code' in process(tmp_path/'nbs', tmp_path/'out', project)['bad.ipynb']
+    (tmp_path/'nbs'/'bad.ipynb').write_text(json.dumps(nb), encoding='utf-8')
+    assert complaint in process(tmp_path/'nbs', tmp_path/'out', project)['bad.ipynb']
 
 def test_every_page_is_in_the_sidebar():
     text = (root/'_quarto.yml').read_text()
