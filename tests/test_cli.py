@@ -224,7 +224,7 @@ def test_seeds_and_splits(tmp_path, pitt_root):
               '--weights', 'random', '--size', 64, '--seeds', 2, '--split', 'stratified', '--splits', 2, '--out', tmp_path/'run')
     assert res.returncode==0
     rows = pd.read_csv(tmp_path/'run'/'results.csv')
-    for c,v in dict(recipe='changed', split='stratified', n_splits=2, seeds='42 43', data='pitt').items(): assert rows[c].eq(v).all(), c
+    for c,v in dict(recipe='changed', split='stratified', n_splits=2, seeds='42 43', data='demo').items(): assert rows[c].eq(v).all(), c
     assert rows.weights.str.startswith('random').all()
     assert len([*(tmp_path/'run').glob('*/trials/*.npz')])==8
     assert rows[['human_macro_f1', 'held_out_macro_f1', 'macro_f1_sd_seeds', 'macro_f1_sd_splits', 'prevalence_random_macro_f1']].notna().all(axis=None)
