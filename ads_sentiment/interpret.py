@@ -14,7 +14,7 @@ from .figures import plot_label_confusions
 from .learner import plain_dl
 from .look import in_style, name_rows, new_figure, palette, short_name
 from .metrics import _check, _each, _f1, decide, label_ap, roc_auc
-from .predictor import label_columns
+from .predictor import probability_columns
 from .preprocess import UnreadableImage, read_image
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -232,7 +232,7 @@ def from_run(cls:MultiLabelInterpretation,
     rows,labels,recipe = _run_table(out, 'predictions'),_run_table(out, 'per_label'),_run_recipe(Path(out)/'config.json')
     backbone = rows.backbone.iloc[0] if backbone is None else choose(backbone, rows.backbone.unique(), 'backbone')
     rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)].set_index('file'),labels[labels.backbone==backbone].set_index('label')
-    names = label_columns(labels.index)
+    names = probability_columns(labels.index)
     _check_run(out, rows, labels.set_axis(names), f'{backbone}, {part} part')
     preds,threshold = _numbers(rows[names].set_axis(labels.index, axis=1), f'{out}/predictions.csv'),_numbers(labels[['threshold']].replace('', 'inf'), f'{out}/per_label.csv', np.inf)
     truth,decided = (_named(rows[col], labels.index, f'{out}/predictions.csv') for col in ('truth', 'predicted'))

@@ -6,7 +6,7 @@ from PIL import Image
 from ads_sentiment import cli
 from ads_sentiment.core import AdsError, write_json
 from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.datasets import demo_ads
+from ads_sentiment.datasets import demo_ads, load_ads
 from ads_sentiment.learner import ads_learner
 from ads_sentiment.predictor import load_predictor, save_predictor
 from ads_sentiment.preprocess import prepare_images
@@ -85,7 +85,7 @@ def test_a_run_with_several_names_them(home):
     with pytest.raises(AdsError, match='name one of them: .*two/a, .*two/b'): load_predictor(home/'two')
 
 kinds = dict(text=str, path=Path, bytes=lambda p: p.read_bytes(), image=Image.open, texts=lambda p: [str(p)], images=lambda p: (Image.open(p),), series=lambda p: pd.Series([p]),
-    frame=lambda p: pd.DataFrame(dict(fname=[str(p)], other=[1])), array=lambda p: np.array([str(p)]))
+    frame=lambda p: pd.DataFrame(dict(fname=[str(p)], other=[1])), opened=lambda p: pd.DataFrame(dict(image=[Image.open(p)])), generator=lambda p: (x for x in [p]), array=lambda p: np.array([str(p)]))
 
 @pytest.mark.parametrize('kind', kinds)
 def test_predict_takes(kind, model, home):
@@ -93,20 +93,30 @@ def test_predict_takes(kind, model, home):
     assert len(got)==1 and got.predicted.equals(want.predicted)
     np.testing.assert_array_equal(got.iloc[:,3:].to_numpy(dtype=float), want.iloc[:,3:].to_numpy(dtype=float))
 
-@pytest.mark.parametrize('bad', ['', 'ads10', [], None, 3, [3], {}, np.zeros((4,4,3), np.uint8), pd.DataFrame(dict(a=[1]))], ids=str)
+@pytest.mark.parametrize('bad', ['', 'ads10', 'x'*5000, 'a\0b', [''], [], None, 3, [3], [None], {}, np.int64(3), np.zeros((4,4,3), np.uint8), [np.zeros((4,4,3), np.uint8)], bytearray(9), io.BytesIO(b'\n\n'),
+    pd.DataFrame(dict(a=[1])), pd.DataFrame(dict(path=['a.jpg', np.nan]))], ids=lambda b: ' '.join(str(b).split())[:20])
 def test_predict_refuses(bad, model):
     with pytest.raises(AdsError) as e: model.predict(bad)
     assert '\n' not in str(e.value)
 
+def test_folders_in_a_list(model, home):
+    table = model.predict([home/'ad.jpg', str(home/'DEMO'/'0'), home/'gone.jpg'])
+    assert len(table)==2+len([*(home/'DEMO'/'0').iterdir()]) and table.reason.tolist()==['']*(len(table)-1)+['no such file']
+
 def test_odd_label_names_do_no_harm(model, home):
     table = model.predict(home/'ad.jpg')
-    assert {'file', 'predicted', 'reason', 'label file', 'label predicted', 'label truth', 'label x threshold', '=1+1'} <= set(table.columns)
+    assert {'file', 'predicted', 'reason', 'file (label)', 'predicted (label)', 'truth (label)', 'x threshold (label)', '=1+1'} <= set(table.columns)
     assert table.file.iloc[0]==str(home/'ad.jpg') and not table.columns.duplicated().any()
 
 def test_others_may_read_the_files(home):
     mask = os.umask(0)
     os.umask(mask)
     for name in ('model.safetensors', 'predictor.json'): assert stat.S_IMODE((home/'one'/'lite0'/name).stat().st_mode)==0o666 & ~mask
+
+def test_drawn_ads_say_so_as_a_folder(tmp_path):
+    demo_ads(tmp_path/'ads', n=20, seed=3)
+    ads = load_ads(tmp_path/'ads')
+    assert ads.name=='demo' and 'drawn by a program' in ads.note
 
 def test_it_says_what_it_was_trained_on(model, home):
     told = json.loads((home/'one'/'lite0'/'predictor.json').read_text())['trained_on']

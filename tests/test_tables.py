@@ -133,7 +133,7 @@ def test_odd_label_names_through_a_study(root, truth, tmp_path):
     ads = csv_ads(pd.DataFrame(dict(fname=truth.index, labels=[[odd[l] for l in ls] for ls in lists(truth)])), root=root)
     out = run_study(ads, ['efficientnet_lite0'], tmp_path/'run', size=64, prepare_size=64, engine='eager')
     table = load_predictor(out/'efficientnet_lite0').predict(root/'p0.jpg')
-    assert {'label file', 'label truth', 'label split', '=1+1', 'a\nb'} <= set(table.columns)
+    assert {'file (label)', 'truth (label)', 'split (label)', '=1+1', 'a\nb'} <= set(table.columns)
     assert set(pd.read_csv(out/'per_label.csv').label)==set(odd.values())
 
 def test_folders(root, truth, tmp_path):
