@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from fastcore.script import Param, anno_parser
 from functools import wraps
+from . import __version__
 from .core import AdsError, write_csv
 
 # %% ../nbs/12_cli.ipynb #15ec29de
@@ -37,7 +38,8 @@ def _flags(words):
     def one(w):
         flag,eq,value = w.partition('=')
         return '--' + flag[2:].replace('-', '_') + eq + value if w.startswith('--') and len(w)>2 else w
-    return [one(w) for w in words]
+    end = words.index('--') if '--' in words else len(words) # names follow, whatever they begin with
+    return [one(w) for w in words[:end]] + words[end:]
 
 def command(
     f # A function with docments
@@ -46,19 +48,20 @@ def command(
     @wraps(f)
     def _f(*args, **kwargs):
         if args or kwargs or not Path(sys.argv[0]).name.startswith(f.__name__): return f(*args, **kwargs)
-        words = _flags(sys.argv[1:])
-        if words==['--version']:
-            from ads_sentiment import __version__
-            return print(f'{f.__name__} {__version__}')
-        given = vars(anno_parser(f, prog=f.__name__).parse_args(words))
+        parser = anno_parser(f, prog=f.__name__)
+        parser.add_argument('--version', action='version', version=f'{f.__name__} {__version__}')
+        given = vars(parser.parse_args(_flags(sys.argv[1:])))
         return f(**{k: v for k,v in given.items() if k not in ('pdb', 'xtra')})
     return _f
 
 # %% ../nbs/12_cli.ipynb #e3079327
-def _new_folder(folder):
-    "Raise an `AdsError` unless `folder` is one that can be made or used"
-    if not str(folder).strip(): raise AdsError("the folder is empty text; expected a name")
-    if Path(folder).is_file(): raise AdsError(f'{folder} is a file; expected a folder')
+def _new_folder(folder, flag='the folder'):
+    "Raise an `AdsError` unless `folder` can be made or written to"
+    if not str(folder).strip(): raise AdsError(f'{flag} is empty text; expected a name')
+    folder = Path(folder)
+    there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    if not there.is_dir(): raise AdsError(f'{flag} {folder}: {there} is not a folder; take another name')
+    if not os.access(there, os.W_OK|os.X_OK): raise AdsError(f'{flag} {folder}: you may not write in {there}; take another name')
 
 def _list(words): return [w.strip() for w in words.split(',') if w.strip()] if words else None
 
@@ -161,7 +164,7 @@ def ads_demo(
         _new_folder(folder)
         print(demo_ads(folder, n, seed).summary())
 
-# %% ../nbs/12_cli.ipynb #47481f85
+# %% ../nbs/12_cli.ipynb #53427450
 @command
 def ads_prepare(
     data:str,             # As in ads_study
@@ -179,14 +182,17 @@ def ads_prepare(
         check_whole('size', size, *bounds['prepare_size'])
         if n_workers is not None: check_whole('n_workers', n_workers, *bounds['n_workers'])
         _new_folder(folder)
-        ads,skipped = prepare_images(load_ads(data), folder, size, None if no_filter else BilateralFilter(), n_workers)
+        source = load_ads(data)
+        clash = [l for l in source.vocab if l in ('image', 'split')]
+        if clash: raise AdsError(f'a label of {source.name} is named {clash[0]!r}, as a column of ads.csv is; rename it')
+        ads,skipped = prepare_images(source, folder, size, None if no_filter else BilateralFilter(), n_workers)
         table = ads.targs.assign(split=ads.split)
         table.insert(0, 'image', [os.path.relpath(p, folder) for p in ads.paths])
         write_csv(table, Path(folder)/'ads.csv')
         write_csv(skipped, Path(folder)/'skipped.csv')
         print(f'{ads.summary()}; {len(skipped)} skipped; {folder}/ads.csv')
 
-# %% ../nbs/12_cli.ipynb #53427450
+# %% ../nbs/12_cli.ipynb #4aac9222
 def _needed(command, images, predictor, *more):
     "The images as a list; raises an `AdsError` for the first argument that is missing or empty"
     usage = f'{command} IMAGES... --predictor FOLDER' + ''.join(f' {flag} {what}' for flag,what,_ in more)
@@ -202,6 +208,7 @@ def _check_file(out, inputs):
     out = Path(out)
     if out.is_dir(): raise AdsError(f'--out {out} is a folder; expected a CSV to write, such as {out/"predictions.csv"}')
     if out.resolve() in {f.resolve() for f in inputs}: raise AdsError(f'--out {out} is one of the images and would be overwritten; take another name')
+    _new_folder(out.absolute().parent, '--out')
 
 def _all_files(images, out=None):
     "Files out of several images or folders, each once, without what lies below `out` because a run before wrote it there"
@@ -214,6 +221,10 @@ def _all_files(images, out=None):
     if not left: raise AdsError(f'all files lie below --out {out}; name another folder for what is to be written')
     return left
 
+def _close(model, counts, file=None):
+    "Say which model it was and what it was trained on, and last the counts"
+    for line in (f'{model.backbone}: {model.about()}', counts): print(_text(' '.join(line.split())), file=file)
+
 def _picture_names(files, out):
     "For each file a name of its own for its picture; raises an `AdsError` where that would overwrite one of the files"
     names,taken,inputs = {},{'explain.csv', 'skipped.csv'},{f.resolve() for f in files}
@@ -225,7 +236,7 @@ def _picture_names(files, out):
         if (Path(out)/name).resolve() in inputs: raise AdsError(f'{Path(out)/name} is one of the images to explain and would be overwritten; take another --out')
     return names
 
-# %% ../nbs/12_cli.ipynb #4487f9b1
+# %% ../nbs/12_cli.ipynb #4bb9d482
 @command
 def ads_predict(
     images:Param('Images, or folders of images', str, nargs='*'), # Images, or folders of images
@@ -246,7 +257,7 @@ def ads_predict(
             for r in table.itertuples(): print(_text(f"{r.file}: {f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
         skipped,empty = int((table.reason!='').sum()),int(((table.reason=='')&(table.predicted=='')).sum())
         counts = f'{len(table)-skipped} predicted, {empty} of them without a label, {skipped} skipped'
-        print(_text(f'{counts}{f"; {out}" if out else ""}. The model: {model.about()}'), file=sys.stdout if out else sys.stderr)
+        _close(model, f'{counts}; {out}' if out else counts, sys.stdout if out else sys.stderr)
 
 # %% ../nbs/12_cli.ipynb #01b7ab1d
 def _rows(file, picture, seen, size):
@@ -290,16 +301,15 @@ def ads_explain(
     "Where in ads the evidence for their labels lies: a picture an ad, and a table"
     with user_errors('ads_explain', 'what was done until then stands in explain.csv; the same command begins anew'):
         images = _needed('ads_explain', images, predictor, ('--out', 'FOLDER', out))
-        if Path(out).is_file(): raise AdsError(f'--out {out} is a file; expected a folder')
+        _new_folder(out, '--out')
         names = _picture_names(_all_files(images, out), out)
         from ads_sentiment.predictor import load_predictor
         model,out,rows,skipped = load_predictor(predictor),Path(out),[],[]
         out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK|os.X_OK): raise AdsError(f'{out}: you may not write there; take another --out')
         try:
             for some,left in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers), method=method):
                 rows += some
                 skipped += left
         finally:
             if rows or skipped: _write_explained(rows, skipped, out)
-        print(_text(f'{len(names)-len(skipped)} explained, {len(skipped)} skipped; {out}/explain.csv. The model: {model.about()}'))
+        _close(model, f'{len(names)-len(skipped)} explained, {len(skipped)} skipped; {out}/explain.csv')

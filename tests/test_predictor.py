@@ -26,6 +26,9 @@ def home(tmp_path_factory):
     (home/'emptydir').mkdir()
     (home/'afile').write_text('hello')
     (home/'ad.jpg').write_bytes(source.paths.iloc[0].read_bytes())
+    for name,text in {'empty': '', 'hdr': 'image,labels\n', 'nolab': 'image,year\nad.jpg,1999\n', 'blank': 'image,labels\nad.jpg,red\n,blue\nad.jpg,red|blue\n',
+                      'clash': 'image,labels\nad.jpg,split\nafile,red|split\nad.jpg,red\n'}.items(): (home/f'{name}.csv').write_text(text)
+    (home/'dir.csv').mkdir()
     return home
 
 @pytest.fixture(scope='module')
@@ -48,7 +51,8 @@ wrong = ['ads_predict', 'ads_predict ad.jpg', 'ads_predict --predictor one', 'ad
     'ads_explain ad.jpg --predictor one --out e2 --layers nope', 'ads_explain ad.jpg --predictor one --out e3 --method magic', 'ads_explain ad.jpg --predictor one --out afile', 'ads_explain /nope --predictor one --out e',
     'ads_explain ad.jpg --predictor one --out ""', 'ads_explain "" --predictor one --out e',
     'ads_demo d1 --n 0', 'ads_demo d2 --n -5', 'ads_demo afile', 'ads_demo one', 'ads_demo "" --n 5', 'ads_demo d6 --n 5 --seed -1',
-    'ads_prepare /nope p1', 'ads_prepare emptydir p2', 'ads_prepare DEMO afile', 'ads_prepare DEMO p6 --size 0', 'ads_prepare DEMO p7 --size -3', 'ads_prepare DEMO p8 --n_workers -2', 'ads_prepare DEMO ""',
+    'ads_prepare /nope p1', 'ads_prepare emptydir p2', 'ads_prepare DEMO afile', 'ads_prepare DEMO p6 --size 0', 'ads_prepare DEMO p7 --size -3', 'ads_prepare DEMO p8 --n-workers -2', 'ads_prepare DEMO ""', 'ads_prepare "" p',
+    *(f'ads_prepare {name}.csv p' for name in ('empty', 'hdr', 'nolab', 'dir', 'blank', 'clash')), 'ads_explain ad.jpg --predictor one --out e4 --labels ,', 'ads_explain ad.jpg --predictor one --out afile/x', 'ads_prepare DEMO afile/x',
     'ads_study --data DEMO --size 0', 'ads_study --data DEMO --n-workers -1', 'ads_study --data DEMO --seed -1', 'ads_study --data ""', 'ads_study --data /nope', 'ads_study --data DEMO --split foo',
     'ads_study --data DEMO --change solver=adam,lr=nan', 'ads_study --data DEMO --change folds=1000 --backbones efficientnet_lite0', 'ads_study --data DEMO --out afile', 'ads_study --data DEMO --out emptydir/../DEMO',
     'ads_study --data DEMO --ablate --steps nope', 'ads_study --data DEMO --weights /nope.pth', 'ads_study --data DEMO --backbones ,,vgg99']
@@ -68,14 +72,21 @@ def test_what_argparse_refuses(line, capsys, monkeypatch): assert run(capsys, mo
 @pytest.mark.parametrize('name', ['ads_study', 'ads_demo', 'ads_prepare', 'ads_predict', 'ads_explain'])
 def test_version(name, capsys, monkeypatch):
     from ads_sentiment import __version__
-    assert run(capsys, monkeypatch, f'{name} --version')[1]==f'{name} {__version__}\n'
+    for words in ('', 'x ', '--out y '): assert run(capsys, monkeypatch, f'{name} {words}--version')[:2]==(0, f'{name} {__version__}\n')
+
+def test_what_follows_two_dashes_is_a_name(home, capsys, monkeypatch):
+    monkeypatch.chdir(home)
+    (home/'--a-b.jpg').write_bytes((home/'ad.jpg').read_bytes())
+    code,out,_ = run(capsys, monkeypatch, 'ads_predict --predictor one -- --a-b.jpg')
+    (home/'--a-b.jpg').unlink()
+    assert code==0 and out.startswith('--a-b.jpg: ')
 
 def test_predict_several(home, capsys, monkeypatch):
     "Images and folders together, a run for a predictor; the table has thresholds beside probabilities and six digits"
     monkeypatch.chdir(home)
     code,out,_ = run(capsys, monkeypatch, 'ads_predict ad.jpg afile DEMO/0 --predictor one --out p.csv')
     p,n = pd.read_csv(home/'p.csv'),len([*(home/'DEMO'/'0').iterdir()])
-    assert code==0 and len(p)==n+2 and f'{n+1} predicted' in out and '1 skipped; p.csv' in out and 'drawn by a program' in out
+    assert code==0 and len(p)==n+2 and f'{n+1} predicted' in out and out.splitlines()[-1].endswith('1 skipped; p.csv') and 'drawn by a program' in out and 'efficientnet_lite0' in out
     numbers = pd.read_csv(home/'p.csv', dtype=str).iloc[:,3:].to_numpy().ravel()
     assert max(len(v.split('.')[1]) for v in numbers if isinstance(v, str) and '.' in v) <= 6 and not p.columns.duplicated().any()
     code,out,err = run(capsys, monkeypatch, 'ads_predict ad.jpg --predictor one')
