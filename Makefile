@@ -55,7 +55,7 @@ readme: $(READY)
 	$(BIN)/jupyter nbconvert nbs/index.ipynb --to markdown --output-dir . --output README \
 		--NbConvertApp.output_files_dir=nbs/images \
 		--RegexRemovePreprocessor.enabled=True --RegexRemovePreprocessor.patterns='^#\|\s*hide'
-	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { print }' README.md | sed -E 's#\]\((images/|tutorials/|[0-9]+[a-z]?_)#](nbs/\1#g' | cat -s > README.new && mv README.new README.md
+	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { print }' README.md | sed -E 's#\]\((nbs/)?([0-9A-Za-z_/]+\.(ipynb|jpg|png))#](nbs/\2#g' | cat -s > README.new && mv README.new README.md
 
 docs: readme
 # after `readme`, so that nbdev finds README.md newer than its notebook and leaves it as it is

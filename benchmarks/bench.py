@@ -14,17 +14,17 @@ def posters(n=1200):
     "Paths of `n` real images from `poster_csv`, else of demo ads, repeated if there are too few; and what they are"
     csv = poster_csv()
     if csv.exists():
-        from ads_sentiment.datasets import csv_ads
+        from ads_sentiment.data.datasets import csv_ads
         paths = list(csv_ads(csv).paths)
         return [paths[i % len(paths)] for i in range(n)], 'film posters'
-    from ads_sentiment.datasets import demo_ads
+    from ads_sentiment.data.datasets import demo_ads
     paths = list(demo_ads(n=2000).paths)
     return [paths[i % len(paths)] for i in range(n)], 'demo ads'
 
 def poster_ads(n):
     "An `AdsData` of `n` images as in `posters`, the last two for validation and test, under one made-up label; and what they are"
     import pandas as pd
-    from ads_sentiment.datasets import AdsData
+    from ads_sentiment.data.datasets import AdsData
     paths,source = posters(n)
     names = [str(i) for i in range(n)]
     split = pd.Series(['train']*(n-2) + ['valid', 'test'], index=names)

@@ -4,12 +4,12 @@ import pandas as pd, timm, torch
 from bench import alternate, poster_ads, write
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
-from ads_sentiment.backbones import FrozenBody, backbone_table, create_body, estimate_bn, get_backbone
+from ads_sentiment.models.backbones import FrozenBody, backbone_table, create_body, estimate_bn, get_backbone
 from ads_sentiment.core import AdsError, default_device
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.engines import Engine, choose_engine, feature_error, many, tolerance
-from ads_sentiment.extract import batch_size, read_ahead, read_batches
-from ads_sentiment.learner import plain_dl
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.models.engines import Engine, choose_engine, feature_error, many, tolerance
+from ads_sentiment.models.features import batch_size, read_ahead, read_batches
+from ads_sentiment.training.learner import plain_dl
 
 names = sys.argv[1:] or ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3', 'efficientnet_lite0']
 (ads,source),bs = poster_ads(96),batch_size()

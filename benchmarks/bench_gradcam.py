@@ -7,12 +7,12 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn import functional as F
-from ads_sentiment.backbones import create_body, estimate_bn, get_backbone
+from ads_sentiment.models.backbones import create_body, estimate_bn, get_backbone
 from ads_sentiment.core import default_device
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.extract import read_batches
-from ads_sentiment.gradcam import layer_cams
-from ads_sentiment.learner import plain_dl
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.models.features import read_batches
+from ads_sentiment.explain.gradcam import layer_cams
+from ads_sentiment.training.learner import plain_dl
 
 batch,labels,places = 8,20,('first', 'middle', 'last')
 peak = lambda: int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024 # MB

@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np, torch
 from bench import poster_ads, posters, write
 from torch import nn
-from ads_sentiment.backbones import FrozenBody, create_body, get_backbone
+from ads_sentiment.models.backbones import FrozenBody, create_body, get_backbone
 from ads_sentiment.core import default_device
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.engines import Engine
-from ads_sentiment.extract import batch_size, read_ahead, read_batches
-from ads_sentiment.heads import FeatureScale, choose_l2, solve_head
-from ads_sentiment.learner import plain_dl
-from ads_sentiment.store import FeatureStore
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.models.engines import Engine
+from ads_sentiment.models.features import batch_size, read_ahead, read_batches
+from ads_sentiment.models.heads import FeatureScale, choose_l2, solve_head
+from ads_sentiment.training.learner import plain_dl
+from ads_sentiment.models.store import FeatureStore
 
 backbone,width,labels,l2 = 'mobilenet_v3_large',2048,18,.01
 peak = lambda: int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024 # MB; unlike ru_maxrss it starts anew with a process

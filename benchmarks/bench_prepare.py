@@ -3,7 +3,7 @@ import shutil, tempfile
 from pathlib import Path
 import cv2, numpy as np
 from bench import alternate, poster_ads, write
-from ads_sentiment.preprocess import BilateralFilter, bilateral, one_cv2_thread, prepare_images, read_image
+from ads_sentiment.data.images import BilateralFilter, bilateral, one_cv2_thread, prepare_images, read_image
 
 n,size = 240,384
 data,source = poster_ads(n)

@@ -13,12 +13,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as T
 from fastai.vision.all import ColReader, DataBlock, ImageBlock, IndexSplitter, MultiCategoryBlock, Resize, ResizeMethod, vision_learner
-from ads_sentiment.backbones import backbones, create_body, estimate_bn
-from ads_sentiment.data import augmentations
-from ads_sentiment.datasets import csv_ads, demo_ads
-from ads_sentiment.learner import recipe_learner
-from ads_sentiment.metrics import macro_f1
-from ads_sentiment.preprocess import prepare_images, read_image
+from ads_sentiment.models.backbones import backbones, create_body, estimate_bn
+from ads_sentiment.data.loaders import augmentations
+from ads_sentiment.data.datasets import csv_ads, demo_ads
+from ads_sentiment.training.learner import recipe_learner
+from ads_sentiment.evaluation.metrics import macro_f1
+from ads_sentiment.data.images import prepare_images, read_image
 from ads_sentiment.recipes import reference
 
 names,n,labels,timed = ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3'],1200,18,64

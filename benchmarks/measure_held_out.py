@@ -4,10 +4,10 @@ import numpy as np, pandas as pd
 from scipy import stats
 from bench import here
 from ads_sentiment.core import write_csv
-from ads_sentiment.datasets import demo_ads
-from ads_sentiment.learner import recipe_learner
-from ads_sentiment.preprocess import prepare_images
-from ads_sentiment.splits import resplit
+from ads_sentiment.data.datasets import demo_ads
+from ads_sentiment.training.learner import recipe_learner
+from ads_sentiment.data.images import prepare_images
+from ads_sentiment.data.splits import resplit
 
 seeds,shown = range(5),['macro_f1', 'micro_f1', 'mean_ap', 'log_loss', 'ece']
 

@@ -1,4 +1,4 @@
-"""Do Grad-CAM's maps show what a model goes by? Every measure of `ads_sentiment.faithfulness`, for each backbone.
+"""Do Grad-CAM's maps show what a model goes by? Every measure of `ads_sentiment.explain.faithfulness`, for each backbone.
 
 `measure_maps.py demo` trains the tuned recipe on the demo ads and judges maps of rightly predicted labels of the test part against the
 boxes of the cues; `measure_maps.py posters` does without boxes on the film posters that ADS_POSTERS names. What to measure may follow, a backbone
@@ -6,13 +6,13 @@ or a backbone and changes to the recipe or the input size (`efficientnet_lite0:l
 import sys, time
 import pandas as pd
 from bench import conditions, here, poster_csv
-from ads_sentiment.backbones import backbones
+from ads_sentiment.models.backbones import backbones
 from ads_sentiment.core import AdsError, write_csv
-from ads_sentiment.datasets import csv_ads, demo_ads
-from ads_sentiment.faithfulness import correct_pairs, cue_boxes, faithfulness_table, named_layers, sanity_table
-from ads_sentiment.learner import recipe_learner
-from ads_sentiment.metrics import macro_f1
-from ads_sentiment.preprocess import prepare_images
+from ads_sentiment.data.datasets import csv_ads, demo_ads
+from ads_sentiment.explain.faithfulness import correct_pairs, cue_boxes, faithfulness_table, named_layers, sanity_table
+from ads_sentiment.training.learner import recipe_learner
+from ads_sentiment.evaluation.metrics import macro_f1
+from ads_sentiment.data.images import prepare_images
 from ads_sentiment.recipes import get_recipe, parse_changes, tuned
 
 first = 'efficientnet_lite0'

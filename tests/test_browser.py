@@ -13,11 +13,11 @@ pytestmark = pytest.mark.skipif(bool(lacking), reason=f'not installed: {", ".joi
 
 cells = ['''
 import pandas as pd
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.datasets import demo_ads
-from ads_sentiment.learner import ads_learner
-from ads_sentiment.preprocess import prepare_images
-from ads_sentiment.widgets import *
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.data.datasets import demo_ads
+from ads_sentiment.training.learner import ads_learner
+from ads_sentiment.data.images import prepare_images
+from ads_sentiment.apps.widgets import *
 ads = demo_ads('ads', n=400, seed=1)
 ready,_ = prepare_images(ads, 'ready', size=160)
 learn = ads_learner(ads_dataloaders(ready, size=160))

@@ -116,7 +116,7 @@ def test_predict_with_a_trained_model(tmp_path, pitt_root):
 def explain(tmp_path_factory):
     "Run `ads_explain`, through a script like the one that an installation makes"
     script = tmp_path_factory.mktemp('bin')/'ads_explain'
-    script.write_text("import sys\nfrom ads_sentiment.cli import ads_explain\nif __name__ == '__main__': sys.exit(ads_explain())\n")
+    script.write_text("import sys\nfrom ads_sentiment.apps.cli import ads_explain\nif __name__ == '__main__': sys.exit(ads_explain())\n")
     def run(*args):
         res = subprocess.run([sys.executable, '-W', 'ignore', script, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
         print(res.stdout[-3000:], res.stderr[-3000:])
@@ -127,11 +127,11 @@ def explain(tmp_path_factory):
 @pytest.fixture(scope='session')
 def predictor(pitt_root, tmp_path_factory):
     "A predictor trained on the sixty ads, and one of them"
-    from ads_sentiment.data import ads_dataloaders
-    from ads_sentiment.datasets import pitt_ads
-    from ads_sentiment.learner import ads_learner
-    from ads_sentiment.predictor import save_predictor
-    from ads_sentiment.preprocess import prepare_images
+    from ads_sentiment.data.loaders import ads_dataloaders
+    from ads_sentiment.data.datasets import pitt_ads
+    from ads_sentiment.training.learner import ads_learner
+    from ads_sentiment.training.predictor import save_predictor
+    from ads_sentiment.data.images import prepare_images
     ads,_ = prepare_images(pitt_ads(pitt_root), tmp_path_factory.mktemp('prepared'), size=96)
     learn = ads_learner(ads_dataloaders(ads, size=96), engine='eager')
     return save_predictor(learn, tmp_path_factory.mktemp('predictor'), learn.fit_head().thresholds),pitt_ads(pitt_root).paths[ads.targs.index[0]]

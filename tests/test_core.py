@@ -11,5 +11,5 @@ def test_progress_outside_a_notebook():
     assert res.returncode==0 and '10' in res.stdout and 'adding' in res.stdout
 
 def test_core_and_cli_import_nothing_heavy():
-    res = python('import sys, ads_sentiment.cli; print([m for m in ("torch", "fastai", "pandas", "numpy", "cv2", "matplotlib") if m in sys.modules])')
+    res = python('import sys, ads_sentiment.apps.cli; print([m for m in ("torch", "fastai", "pandas", "numpy", "cv2", "matplotlib") if m in sys.modules])')
     assert res.stdout.strip()=='[]', res.stdout + res.stderr

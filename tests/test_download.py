@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
 from pathlib import Path
 import pytest
 from ads_sentiment.core import AdsError
-from ads_sentiment.download import download_file,download_pitt,unpack_zip
+from ads_sentiment.data.download import download_file,download_pitt,unpack_zip
 
 pytestmark = pytest.mark.skipif(os.name=='nt', reason='signals and limits of POSIX')
 
@@ -55,7 +55,7 @@ def zipped(path, members):
     return path.read_bytes()
 
 code = """
-from ads_sentiment.download import AdsError,download_pitt
+from ads_sentiment.data.download import AdsError,download_pitt
 {before}
 try: download_pitt({root!r}, **{args!r})
 except AdsError as e:
@@ -228,7 +228,7 @@ def test_broken_zips(tmp_path):
     assert told > 60 and outside(tmp_path)==before
 
 def test_nothing_heavy_is_imported():
-    code = "import sys, ads_sentiment.download; print([m for m in ('torch','fastai','pandas','numpy') if m in sys.modules])"
+    code = "import sys, ads_sentiment.data.download; print([m for m in ('torch','fastai','pandas','numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip()=='[]'
 
 def test_checksums_that_somebody_edited(mirror, tmp_path):

@@ -5,8 +5,8 @@ from sklearn import metrics as skm
 from torch import nn
 from fastai.vision.all import BCEWithLogitsLossFlat, CategoryMap, DataLoader, DataLoaders, Learner
 from ads_sentiment.core import AdsError
-from ads_sentiment.interpret import MultiLabelInterpretation
-from ads_sentiment.metrics import tune_thresholds
+from ads_sentiment.explain.interpretation import MultiLabelInterpretation
+from ads_sentiment.evaluation.metrics import tune_thresholds
 
 n,L = 3712,20
 vocab = [f'Label {j:02d}' for j in range(L)]

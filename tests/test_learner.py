@@ -6,14 +6,14 @@ matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
 from fastai.vision.all import (ClassificationInterpretation, CSVLogger, EarlyStoppingCallback, Interpretation, Learner, SaveModelCallback, load_learner)
 from PIL import Image
-from ads_sentiment import learner
+from ads_sentiment.training import learner
 from ads_sentiment.core import AdsError
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.datasets import demo_ads
-from ads_sentiment.interpret import MultiLabelInterpretation
-from ads_sentiment.learner import ads_learner, body_digest, part_targs, plain_dl
-from ads_sentiment.metrics import log_loss, macro_f1, mean_ap
-from ads_sentiment.preprocess import UnreadableImage, prepare_images
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.data.datasets import demo_ads
+from ads_sentiment.explain.interpretation import MultiLabelInterpretation
+from ads_sentiment.training.learner import ads_learner, body_digest, part_targs, plain_dl
+from ads_sentiment.evaluation.metrics import log_loss, macro_f1, mean_ap
+from ads_sentiment.data.images import UnreadableImage, prepare_images
 from ads_sentiment.recipes import get_recipe
 
 pytestmark = pytest.mark.filterwarnings('ignore')

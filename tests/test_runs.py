@@ -2,12 +2,12 @@
 from dataclasses import replace
 import pandas as pd, pytest, torch
 from safetensors.torch import save_file
-from ads_sentiment import runs
-from ads_sentiment.ablation import run_ablation
+from ads_sentiment.training import run as runs
+from ads_sentiment.study.ablation import run_ablation
 from ads_sentiment.core import AdsError, write_json
-from ads_sentiment.datasets import demo_ads
+from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.recipes import recipes
-from ads_sentiment.study import run_study
+from ads_sentiment.study.study import run_study
 
 small = dict(size=64, prepare_size=48, engine='eager')
 
@@ -85,7 +85,7 @@ def test_overwritten_run_is_kept_until_the_new_one_is_complete(demo, tmp_path, m
     run(seed=1)
     first = (out/'results.csv').read_text()
     with monkeypatch.context() as m:
-        m.setattr('ads_sentiment.study.write_report', lambda out: (_ for _ in ()).throw(KeyboardInterrupt()))
+        m.setattr('ads_sentiment.study.study.write_report', lambda out: (_ for _ in ()).throw(KeyboardInterrupt()))
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt): run(seed=2, overwrite=True)
             assert (aside/'results.csv').read_text() == first

@@ -7,7 +7,7 @@ from ads_sentiment._modidx import d as modidx
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
 notebooks = sorted(p.relative_to(root/'nbs').as_posix() for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
-public = {'.'.join(k.split('.')[2:]) for syms in modidx['syms'].values() for k in syms}
+public = {k.removeprefix(f'{module}.') for module,syms in modidx['syms'].items() for k in syms}
 public = {n for n in public if not any(p.startswith('_') for p in n.split('.'))}
 
 def process(nbs, out, cwd):
@@ -57,7 +57,7 @@ def test_faults_in_prose_are_found(text, fault, tmp_path):
 @pytest.mark.parametrize('code,complaint', [('import math\n', 'imports and other code'), ('import no_such_module\n', 'no_such_module')])
 def test_an_import_beside_other_code_is_found(code, complaint, project, tmp_path):
     "An import in a test cell fails the check above"
-    nb = json.loads((project/'nbs'/'01c_tables.ipynb').read_text(encoding='utf-8'))
+    nb = json.loads((project/'nbs'/'data'/'01_tables.ipynb').read_text(encoding='utf-8'))
     cell = next(c for c in nb['cells'] if c['cell_type']=='code' and ''.join(c['source']).startswith('for cells in'))
     cell['source'] = [code, *cell['source']]
     (tmp_path/'nbs').mkdir()
@@ -66,8 +66,9 @@ def test_an_import_beside_other_code_is_found(code, complaint, project, tmp_path
 
 def test_every_page_is_in_the_sidebar():
     text = (root/'_quarto.yml').read_text()
-    listed = set(re.findall(r'href: (\S+\.ipynb)', text))
-    assert {n for n in notebooks if '/' in n or n=='index.ipynb'} == listed and 'auto: "/[0-9]*.ipynb"' in text
+    listed,folders = set(re.findall(r'href: (\S+\.ipynb)', text)),re.findall(r'auto: "/(\w+)/\*\.ipynb"', text)
+    assert {n for n in notebooks if n.startswith('tutorials/') or n=='index.ipynb'} == listed and 'auto: "/[0-9]*.ipynb"' in text
+    assert {n.split('/')[0] for n in notebooks if '/' in n} - {'tutorials'} == set(folders)
 
 private = re.compile(r'/(root|home|work|Users)/|site-packages|/tmp/(?!tmp\w+/?$)|<progress|progress-bar-interrupted|\d+%\|')
 

@@ -3,14 +3,14 @@ import json
 from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from PIL import Image
-from ads_sentiment.agreement import agreement, one_human
+from ads_sentiment.evaluation.agreement import agreement, one_human
 from ads_sentiment.core import AdsError
-from ads_sentiment.data import ads_dataloaders
-from ads_sentiment.datasets import csv_ads, demo_ads, folder_ads, load_ads, votes_ads
-from ads_sentiment.learner import soft_targs
-from ads_sentiment.predictor import load_predictor
-from ads_sentiment.study import run_study
-from ads_sentiment.votes import write_label_studio, write_votes
+from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.data.datasets import csv_ads, demo_ads, folder_ads, load_ads, votes_ads
+from ads_sentiment.training.learner import soft_targs
+from ads_sentiment.training.predictor import load_predictor
+from ads_sentiment.study.study import run_study
+from ads_sentiment.data.votes import write_label_studio, write_votes
 
 names = ['Action', "Children's", 'Drama', 'Film Noir', 'Sci-Fi']
 

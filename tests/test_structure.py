@@ -1,0 +1,21 @@
+"The house: who may import whom, and what a linter finds."
+import subprocess, sys
+from pathlib import Path
+
+root = Path(__file__).parent.parent
+bin = Path(sys.executable).parent
+
+def run(*args):
+    "Run a command in the project and return its exit code; its output shows when the test fails"
+    res = subprocess.run([str(a) for a in args], cwd=root, capture_output=True, text=True, timeout=300)
+    print(res.stdout[-5000:], res.stderr[-2000:])
+    return res.returncode
+
+def test_imports_go_one_way(): assert run(bin/'lint-imports')==0
+
+def test_no_stale_modules():
+    "`nbdev_export` removes nothing: a module whose notebook is gone is deleted by hand"
+    notebooks = {p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}
+    exported = {l.split()[-1].replace('.', '/') + '.py' for p in notebooks for l in p.read_text(encoding='utf-8').splitlines() if '#| default_exp' in l for l in [l.strip(' ",\n').replace('\\n', '')]}
+    modules = {p.relative_to(root/'ads_sentiment').as_posix() for p in (root/'ads_sentiment').rglob('*.py') if p.name not in ('__init__.py', '_modidx.py', 'all.py')}
+    assert modules==exported
