@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['style', 'palette', 'marker_shapes', 'split_colors', 'LightFigure', 'new_figure', 'in_style', 'backbone_look',
-           'need_table', 'short_name', 'name_rows']
+           'need_table', 'short_name', 'name_rows', 'rgb_images', 'thumbnail', 'save_figure']
 
 # %% ../nbs/01_style.ipynb #bf4b9ce9
 import base64,functools,io
+from pathlib import Path
 import matplotlib as mpl, matplotlib.style
 import numpy as np, pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
-from .core import AdsError
+from .core import AdsError, atomic_write
 
 # %% ../nbs/01_style.ipynb #43bed9be
 class LightFigure(Figure):
@@ -99,3 +101,40 @@ def name_rows(
     ax.set_ylim(len(names)-.4, -.6)
     ax.tick_params(axis='y', length=0)
     ax.grid(axis=grid)
+
+# %% ../nbs/01_style.ipynb #335efa37
+def rgb_images(
+    imgs,      # Pillow images
+    what:str,  # What they are, for the message
+)->list: # The images in RGB
+    "Images ready to show; raises `AdsError` for an empty list, for things that are no images and for images without pixels"
+    imgs = list(imgs)
+    if not imgs: raise AdsError(f'{what}: no images, so there is nothing to draw')
+    for i,im in enumerate(imgs):
+        if not isinstance(im, Image.Image): raise AdsError(f'{what}: number {i} is a {type(im).__name__}; expected a Pillow image')
+        if not im.width*im.height: raise AdsError(f'{what}: number {i} is {im.width} x {im.height} pixels; expected at least 1 x 1')
+    return [im.convert('RGB') for im in imgs]
+
+# %% ../nbs/01_style.ipynb #94a3090a
+def thumbnail(
+    im,         # Pillow image
+    n:int=360,  # Longest side shown, in pixels
+): # A copy of at most `n` pixels a side
+    "An image no larger than a figure can show"
+    im = im.copy()
+    im.thumbnail((n, n), Image.Resampling.LANCZOS)
+    return im
+
+# %% ../nbs/01_style.ipynb #60fb103b
+def save_figure(
+    fig:Figure,   # Any matplotlib figure; it is closed
+    path,         # A .png file; its folder is made if need be
+    dpi:int=130,  # Pixels an inch
+)->Path: # `path`
+    "Write `fig` as a PNG, whole or not at all, and close it"
+    path = Path(path)
+    if path.suffix.lower() != '.png': raise AdsError(f'{path}: figures are written as PNG; expected a name that ends in .png')
+    try:
+        with atomic_write(path) as p: fig.savefig(p, format='png', dpi=dpi, metadata={'Software': None})
+    finally: plt.close(fig)
+    return path

@@ -1,5 +1,5 @@
 """What all benchmarks share: alternate ours and the peers in one process, medians, and a CSV named by its conditions."""
-import os, platform, re, statistics, sys, tempfile, time
+import os, platform, re, statistics, sys, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,6 +29,14 @@ def poster_ads(n):
     names = [str(i) for i in range(n)]
     split = pd.Series(['train']*(n-2) + ['valid', 'test'], index=names)
     return AdsData('posters', targs=pd.DataFrame({'any': 1}, index=names), split=split, paths=pd.Series(paths, index=names)),source
+
+def image_batches(dls, rows, bs, ahead):
+    "Normalized training images in batches, read by threads as for features"
+    from ads_sentiment.data.images import pixels
+    from ads_sentiment.data.loaders import plain_dl
+    from ads_sentiment.models.features import read_batches
+    paths,pipeline = list(plain_dl(dls).items['path']),dls.pipeline
+    for x in read_batches(lambda i: pixels(pipeline.image(paths[i], prepared=True)), rows, bs, ahead): yield pipeline.normalize(x)
 
 def processor()->str:
     "Name of the processor, as the system tells it"

@@ -1,15 +1,14 @@
 """Features by every engine and by what torchvision and timm offer, in turn, on the same images: speed, exactness, share of the machine's peak; and from files to features."""
 import sys
 import pandas as pd, timm, torch
-from bench import alternate, poster_ads, write
+from bench import alternate, image_batches, poster_ads, write
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from ads_sentiment.models.backbones import FrozenBody, backbone_table, create_body, estimate_bn, get_backbone
 from ads_sentiment.core import AdsError, default_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.models.engines import Engine, choose_engine, feature_error, many, tolerance
-from ads_sentiment.models.features import batch_size, read_ahead, read_batches
-from ads_sentiment.training.learner import plain_dl
+from ads_sentiment.models.features import batch_size, read_ahead
 
 names = sys.argv[1:] or ['resnet50', 'mobilenet_v3_large', 'efficientnet_b3', 'efficientnet_lite0']
 (ads,source),bs = poster_ads(96),batch_size()
@@ -40,8 +39,7 @@ def one(name):
     b = get_backbone(name)
     body,weights = create_body(b, 'auto')
     dls = ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std))
-    dl = plain_dl(dls)
-    x,*rest = list(read_batches(dl, range(64), bs, 0))
+    x,*rest = image_batches(dls, range(64), bs, 0)
     if weights.startswith('random'): estimate_bn(body, rest)
     body = FrozenBody(body).to(default_device())
     model = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
@@ -60,9 +58,9 @@ def one(name):
                  exact=k in errors and errors[k] <= tolerance, chosen=k==chosen, share_of_peak=gflops*len(x)/s/top['bf16' if k.endswith('bf16') else ''], source=source) for k,s in t.items()]
     run,n = jobs[chosen],96-16
     def whole():
-        for xb in read_batches(dl, range(n), bs, read_ahead(chosen)): run(xb)
+        for xb in image_batches(dls, range(n), bs, read_ahead(chosen)): run(xb)
     def read():
-        for _ in read_batches(dl, range(n), bs, 2): pass
+        for _ in image_batches(dls, range(n), bs, 2): pass
     e = alternate({'read': read, 'whole': whole}, 5)
     body_s = t[chosen]/len(x)*n
     rows.append(dict(backbone=name, weights=weights, size=b.size, batch=len(x), engine=f'{chosen}, from files', images_per_second=n/e['whole'], ratio=(body_s+e['read'])/e['whole'], source=source))

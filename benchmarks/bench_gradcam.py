@@ -2,7 +2,7 @@
 import json, re, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from bench import alternate, installed, poster_ads, write
+from bench import alternate, image_batches, installed, poster_ads, write
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
@@ -10,9 +10,7 @@ from torch.nn import functional as F
 from ads_sentiment.models.backbones import create_body, estimate_bn, get_backbone
 from ads_sentiment.core import default_device
 from ads_sentiment.data.loaders import ads_dataloaders
-from ads_sentiment.models.features import read_batches
 from ads_sentiment.explain.gradcam import layer_cams
-from ads_sentiment.training.learner import plain_dl
 
 batch,labels,places = 8,20,('first', 'middle', 'last')
 peak = lambda: int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024 # MB
@@ -29,8 +27,8 @@ def network(name, x=None): # As `ads_learner` builds it, with a head of random w
 def images(name): # Normalized, on the device
     b = get_backbone(name)
     ads,source = poster_ads(batch+2)
-    dl = plain_dl(ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std)))
-    return next(read_batches(dl, range(batch), batch, 0)).as_subclass(torch.Tensor).to(default_device()),source
+    dls = ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std))
+    return next(image_batches(dls, range(batch), batch, 0)),source
 
 def ours(model, x, layers, chunk=None): # Maps as the package gives them: NumPy, in the size of the images
     small = layer_cams(model, x, layers, list(range(labels)), chunk=chunk)

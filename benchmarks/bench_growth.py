@@ -2,15 +2,14 @@
 import json, math, re, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, torch
-from bench import poster_ads, posters, write
+from bench import image_batches, poster_ads, posters, write
 from torch import nn
 from ads_sentiment.models.backbones import FrozenBody, create_body, get_backbone
 from ads_sentiment.core import default_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.models.engines import Engine
-from ads_sentiment.models.features import batch_size, read_ahead, read_batches
+from ads_sentiment.models.features import batch_size, read_ahead
 from ads_sentiment.models.heads import FeatureScale, choose_l2, solve_head
-from ads_sentiment.training.learner import plain_dl
 from ads_sentiment.models.store import FeatureStore
 
 backbone,width,labels,l2 = 'mobilenet_v3_large',2048,18,.01
@@ -44,12 +43,12 @@ def in_own_process(job, n, folder): # Seconds, and the peak of memory
 
 def from_files(n): # Seconds from files to features
     b = get_backbone(backbone)
-    dl = plain_dl(ads_dataloaders(poster_ads(n)[0], size=b.size, stats=(b.mean, b.std)))
+    dls = ads_dataloaders(poster_ads(n)[0], size=b.size, stats=(b.mean, b.std))
     model = nn.Sequential(FrozenBody(create_body(b, 'random')[0]).to(default_device()), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     run = Engine(model, 'eager', (batch_size(), 3, b.size, b.size))
-    run(next(read_batches(dl, range(batch_size()), batch_size(), 0))) # what happens once is not counted
+    run(next(image_batches(dls, range(batch_size()), batch_size(), 0))) # what happens once is not counted
     start = time.perf_counter()
-    for x in read_batches(dl, range(n-2), batch_size(), read_ahead('eager')): run(x)
+    for x in image_batches(dls, range(n-2), batch_size(), read_ahead('eager')): run(x)
     return time.perf_counter()-start
 
 def slope(found): # Of log seconds over log images, by least squares

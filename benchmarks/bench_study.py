@@ -85,7 +85,7 @@ def same_head(): # Macro-F1 of the reference's head without augmentation, traine
         with learn.no_bar(), learn.no_logging(): getattr(learn, fit)(**({} if fit=='fit_recipe' else dict(folder=tempfile.mkdtemp())))
         preds,targs = learn.get_preds(dl=learn.dls.test)
         res.append(dict(what=f'reference head on {what}', backbone='efficientnet_lite0', images=len(ads), epochs=recipe.epochs, seconds=time.perf_counter()-start,
-                        macro_f1=macro_f1(preds, targs, learn.fit_result.thresholds), engine=learn.engine_used or 'eager', source=source))
+                        macro_f1=macro_f1(preds, targs, learn.fit_result.thresholds), engine=learn.extractor.engine_used or 'eager', source=source))
         print(f"{res[-1]['what']}: {res[-1]['seconds']:.0f} s, macro-F1 {res[-1]['macro_f1']:.4f}", flush=True)
     return res
 

@@ -43,7 +43,7 @@ def measure(mode, name, change):
     p,y = learn.part_preds('test')
     pairs = correct_pairs(learn, cue_boxes(ads) if mode=='demo' else None, n=60 if kind in ('part', 'posters') else None)
     return pd.concat(judged(learn, pairs, kind)).assign(
-        backbone=name, change=change, weights=learn.weights_used, size=learn.dls.how['size'], data='demo ads' if mode=='demo' else 'film posters',
+        backbone=name, change=change, weights=learn.weights_used, size=learn.dls.pipeline.size, data='demo ads' if mode=='demo' else 'film posters',
         macro_f1=macro_f1(p, y, fit.thresholds), test_positives=int(y.sum()), seconds=time.perf_counter()-start, **conditions())
 
 def main(mode='demo', *what):

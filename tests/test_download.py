@@ -1,7 +1,6 @@
 "Downloads that are killed, run twice at once, fed broken zips or starved; every server here is on 127.0.0.1"
 import hashlib,json,os,random,re,signal,socket,subprocess,sys,threading,time,zipfile
 from http.server import BaseHTTPRequestHandler,ThreadingHTTPServer
-from pathlib import Path
 import pytest
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.download import download_file,download_pitt,unpack_zip

@@ -1,6 +1,5 @@
 "Habits of fastai users with an `AdsLearner`: each gives the right result or refuses with the way out; no training number is a validation number."
-import io, json, re, subprocess, sys
-from pathlib import Path
+import json, re, subprocess, sys
 import matplotlib
 matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
@@ -11,8 +10,10 @@ from ads_sentiment.core import AdsError
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.explain.interpretation import MultiLabelInterpretation
-from ads_sentiment.training.learner import ads_learner, body_digest, part_targs, plain_dl
-from ads_sentiment.evaluation.metrics import log_loss, macro_f1, mean_ap
+from ads_sentiment.data.loaders import plain_dl
+from ads_sentiment.models.features import module_digest
+from ads_sentiment.training.learner import ads_learner, part_targs
+from ads_sentiment.evaluation.metrics import log_loss, mean_ap
 from ads_sentiment.data.images import UnreadableImage, prepare_images
 from ads_sentiment.recipes import get_recipe
 
@@ -126,9 +127,9 @@ def test_a_later_fit_without_folds_can_be_validated(make):
 def show_batch(learn, raw): learn.dls.show_batch(max_n=2)
 def summary(learn, raw): assert re.search(r'Total non-trainable params: [\d,]{7,}', learn.summary())
 def lr_find(learn, raw):
-    before = body_digest(learn.model[1])
+    before = module_digest(learn.model[1])
     assert 0 < learn.lr_find(show_plot=False, num_it=10).valley < 10
-    assert body_digest(learn.model[1])==before and learn.fresh
+    assert module_digest(learn.model[1])==before and learn.fresh
 def fine_tune(learn, raw):
     with pytest.raises(AdsError, match='frozen by design'): learn.fine_tune(1)
 def unfreeze(learn, raw):

@@ -18,7 +18,7 @@ def home(tmp_path_factory):
     source = demo_ads(home/'DEMO', n=60, seed=3)
     ads,_ = prepare_images(source, home/'prepared', size=96)
     odd = dict(zip(ads.vocab, ['file', 'predicted', 'a\nb', '=1+1', 'truth', 'x threshold']))
-    renamed = type(ads)(ads.name, ads.targs.rename(columns=odd), ads.split, ads.paths, note=ads.note, prepared=ads.prepared)
+    renamed = type(ads)(ads.name, ads.targs.rename(columns=odd), ads.split, ads.paths, note=ads.note, pipeline=ads.pipeline)
     learn = ads_learner(ads_dataloaders(renamed, size=64), engine='eager')
     learn.fit_head(folder=home/'features', say=None)
     for folder in ('one/lite0', 'two/a', 'two/b'): save_predictor(learn, home/folder, macro_f1=.5, macro_f1_low=.4, macro_f1_high=.6)
@@ -131,7 +131,7 @@ def test_drawn_ads_say_so_as_a_folder(tmp_path):
 
 def test_it_says_what_it_was_trained_on(model, home):
     told = json.loads((home/'one'/'lite0'/'predictor.json').read_text())['trained_on']
-    assert told['data']=='demo' and told['n_train']>0 and told['macro_f1']==.5 and 'drawn by a program' in told['note']
+    assert told['data']=='demo' and told['n_train']>0 and told["scores"]["macro_f1"]==.5 and 'drawn by a program' in told['note']
     assert 'drawn by a program' in repr(model) and 'macro-F1 0.500 [0.400, 0.600]' in repr(model) and len(repr(model).splitlines())<=5
 
 def test_labels_that_are_never_predicted_are_null(home, tmp_path):

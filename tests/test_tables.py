@@ -5,7 +5,6 @@ import numpy as np, pandas as pd, pytest
 from PIL import Image
 from ads_sentiment.evaluation.agreement import agreement, one_human
 from ads_sentiment.core import AdsError
-from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.data.datasets import csv_ads, demo_ads, folder_ads, load_ads, votes_ads
 from ads_sentiment.training.learner import soft_targs
 from ads_sentiment.training.predictor import load_predictor

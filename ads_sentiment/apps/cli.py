@@ -259,33 +259,34 @@ def ads_predict(
         counts = f'{len(table)-skipped} predicted, {empty} of them without a label, {skipped} skipped'
         _close(model, f'{counts}; {out}' if out else counts, sys.stdout if out else sys.stderr)
 
-# %% ../../nbs/apps/01_cli.ipynb #01b7ab1d
-def _rows(file, picture, seen, size):
-    "Rows of explain.csv for one ad of `size` (width, height)"
-    for k,label in enumerate(seen['labels']):
-        said = dict(prob=round(float(seen['probs'][k]), 6), threshold=round(float(seen['thresholds'][k]), 6), predicted='yes' if seen['predicted'][k] else 'no')
-        for layer,peak in zip(seen['layers'], seen['peaks'][k]):
-            x,y = [round(float(v*m), 1) for v,m in zip(peak, size)] if peak[0]==peak[0] else ['', ''] # NaN: no evidence
-            yield dict(file=_text(file), label=label, **said, layer=layer, peak_x=x, peak_y=y, evidence='no' if x=='' else 'yes', picture=picture)
+# %% ../../nbs/apps/01_cli.ipynb #629269ec
+def _rows(file, picture, found, size):
+    "Rows of explain.csv for one ad of `size` (width, height), peaks in its pixels"
+    table = found.table()
+    table[['prob', 'threshold']] = table[['prob', 'threshold']].astype(float).round(6)
+    for c,n in zip(('peak_x', 'peak_y'), size): table[c] = (table[c].astype(float)*n).round(1)
+    yes_no = {c: table[c].map({True: 'yes', False: 'no'}) for c in ('predicted', 'evidence')}
+    return table.assign(**yes_no, file=_text(file), picture=picture)
 
 def _explain_files(model, names, out, **how):
-    "A PNG a file; (rows, skipped) as they come, for files that can be read and for the others"
+    "A PNG per file; yields (rows, skipped) for each file, one of them empty"
     from ads_sentiment.core import progress
-    from ads_sentiment.study.figures import save_figure
-    from ads_sentiment.explain.gradcam import gradcam, places_of, plot_seen
     from ads_sentiment.data.images import UnreadableImage, read_image
+    from ads_sentiment.explain.explanation import Explainer, explain
+    from ads_sentiment.style import save_figure
+    about = Explainer(model)
     for f in progress(list(names), comment='explaining'):
-        try: size,seen = read_image(f).size,gradcam(model, f, **how)
+        try: size,found = read_image(f).size,explain(about, f, **how)
         except UnreadableImage as e: yield [],[dict(file=_text(f), reason=_text(e))]
         else:
-            save_figure(plot_seen(seen, title=_text(f.name), places=None if how['layers'] else places_of(seen)), out/names[f])
-            yield list(_rows(f, names[f], seen, size)),[]
+            save_figure(found.plot(_text(f.name)), out/names[f])
+            yield [_rows(f, names[f], found, size)],[]
 
-def _write_explained(rows, skipped, out):
+def _write_explained(tables, skipped, out):
     "explain.csv and skipped.csv"
     import pandas as pd
     columns = ['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence', 'picture']
-    write_csv(pd.DataFrame(rows, columns=columns), out/'explain.csv')
+    write_csv(pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns), out/'explain.csv')
     write_csv(pd.DataFrame(skipped, columns=['file', 'reason']), out/'skipped.csv')
 
 # %% ../../nbs/apps/01_cli.ipynb #6c5d39f4

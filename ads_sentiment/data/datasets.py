@@ -43,7 +43,7 @@ class AdsData:
     annotators:pd.Series=None# Number of people asked, by image
     absent:list=field(default_factory=list) # Images with labels that are not on disk
     note:str=''              # A sentence every report shows, such as what the data are not
-    prepared:dict=None       # How the images under `paths` were prepared, if they were: `size`, `filter` and `reencode`
+    pipeline:object=None     # `ImagePipeline` that prepared the images under `paths`, if they were prepared
     annotations:pd.DataFrame=None # The votes one by one: columns image, annotator, label (missing: asked and named nothing)
     understood:str=''        # How a table was understood, in a line
     def __len__(self): return len(self.targs)

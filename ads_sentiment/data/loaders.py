@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['augmentations', 'imagenet', 'AdLabels', 'AdCategorize', 'LabelsBlock', 'AdReader', 'AdBlock', 'view_number',
-           'Augment', 'ads_datablock', 'AdsDataLoaders', 'ads_dataloaders']
+           'Augment', 'ads_datablock', 'AdsDataLoaders', 'input_pipeline', 'ads_dataloaders', 'plain_dl', 'view_dl']
 
-# %% ../../nbs/data/08_loaders.ipynb #707b4888
+# %% ../../nbs/data/08_loaders.ipynb #3906b3cb
 from ..core import AdsError, choose, default_device, digest
-from .images import read_image, read_prepared
+from .images import ImagePipeline
 import os,random,threading
 from contextlib import contextmanager
+from dataclasses import replace
 import cv2, numpy as np, pandas as pd, torch
 from PIL import Image
 from fastai.vision.all import (ColReader, DataBlock, DataLoaders, IntToFloatTensor, MultiCategorize, MultiCategory, Normalize,
-    ItemTransform, OneHotEncode, PILImage, RandTransform, Resize, ResizeMethod, TransformBlock, show_title)
+    ItemTransform, OneHotEncode, PILImage, RandTransform, TransformBlock, show_title)
 from torchvision.transforms import v2 as T
 
 # %% ../../nbs/data/08_loaders.ipynb #b65010ad
@@ -32,16 +33,19 @@ def LabelsBlock(
     "A `TransformBlock` for several labels per image, one-hot encoded"
     return TransformBlock(type_tfms=[AdCategorize(vocab=list(vocab)), OneHotEncode()])
 
-# %% ../../nbs/data/08_loaders.ipynb #29784b56
+# %% ../../nbs/data/08_loaders.ipynb #72b51bf4
 class AdReader(ItemTransform):
-    "Open an ad as fastai's first transform: a row of `AdsData.items()` holds a prepared file; anything else is prepared like it"
+    "Open an ad at the input size, as fastai's first transform: the file of a row of `AdsData.items()`, or a new image of any kind"
     def __init__(self,
-        prepared:dict=None # `AdsData.prepared`; default: images are used as they are
+        pipeline:ImagePipeline=None # Default: images are used as they are
     ):
         super().__init__()
-        self.prepared = prepared
-    def encodes(self, o): return PILImage(read_image(o['path']) if isinstance(o, (pd.Series, dict)) else read_prepared(o, self.prepared))
+        self.pipeline = pipeline or ImagePipeline()
+    def encodes(self, o):
+        row = isinstance(o, (pd.Series, dict)) # holds a file that was prepared before
+        return PILImage(self.pipeline.image(o['path'] if row else o, prepared=row))
 
+# %% ../../nbs/data/08_loaders.ipynb #5ce55e79
 def AdBlock()->TransformBlock:
     "A `TransformBlock` for ads that `AdReader` has opened"
     return TransformBlock(batch_tfms=IntToFloatTensor)
@@ -81,26 +85,23 @@ class Augment(RandTransform):
         self.tfm = T.Compose(augmentations[name])
     def encodes(self, x:PILImage): return type(x)(_augmented(self.tfm, x))
 
-# %% ../../nbs/data/08_loaders.ipynb #5c4ae96b
-imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-
-def ads_datablock(
-    vocab,             # Label names, in the order of the model's outputs
-    size:int=224,      # Pixels a side; the aspect ratio is not kept
-    aug:str='none',    # One of `augmentations`
-    filt=None,         # A `BilateralFilter` for images that were not prepared
-    stats=imagenet,    # (mean, std) per channel, values in 0..1; `None`: no normalization
-    prepared:dict=None # `AdsData.prepared`: how new images are prepared
-)->DataBlock:
-    "fastai `DataBlock` for the rows of `AdsData.items()` that are marked train or valid by their `split`"
-    item_tfms = [Resize(size, method=ResizeMethod.Squish)] + ([filt] if filt else []) + ([Augment(aug)] if choose(aug, augmentations, 'augmentation')!='none' else [])
-    return DataBlock(blocks=(AdBlock, LabelsBlock(vocab)), get_x=AdReader(prepared), get_y=ColReader('labels'),
-        splitter=_split_rows, item_tfms=item_tfms, batch_tfms=[Normalize.from_stats(*stats)] if stats else None)
-
+# %% ../../nbs/data/08_loaders.ipynb #1b48c2a9
 def _split_rows(items):
     "Row numbers of train and valid"
-    part = items['split'].to_numpy()
-    return [i for i,p in enumerate(part) if p=='train'], [i for i,p in enumerate(part) if p=='valid']
+    split = items['split'].to_numpy()
+    return np.flatnonzero(split=='train').tolist(), np.flatnonzero(split=='valid').tolist()
+
+# %% ../../nbs/data/08_loaders.ipynb #1171d792
+def ads_datablock(
+    vocab,                  # Label names, in the order of the model's outputs
+    pipeline:ImagePipeline, # How an image becomes a tensor
+    aug:str='none'          # One of `augmentations`
+)->DataBlock:
+    "fastai `DataBlock` for the rows of `AdsData.items()` that are marked train or valid by their `split`"
+    item_tfms = [] if choose(aug, augmentations, 'augmentation')=='none' else [Augment(aug)]
+    batch_tfms = [Normalize.from_stats(pipeline.mean, pipeline.std)] if pipeline.mean else None
+    return DataBlock(blocks=(AdBlock, LabelsBlock(vocab)), get_x=AdReader(pipeline), get_y=ColReader('labels'),
+        splitter=_split_rows, item_tfms=item_tfms, batch_tfms=batch_tfms)
 
 # %% ../../nbs/data/08_loaders.ipynb #844df371
 class AdsDataLoaders(DataLoaders):
@@ -124,27 +125,67 @@ def _workers(n_workers):
     if n_workers is not None: return n_workers
     return 0 if default_device().type=='cpu' else min(8, os.cpu_count() or 1)
 
-# %% ../../nbs/data/08_loaders.ipynb #9c7486eb
+# %% ../../nbs/data/08_loaders.ipynb #52d4b384
+imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+def input_pipeline(
+    ads,            # `AdsData`
+    size:int=224,   # Input size, pixels a side
+    stats=imagenet, # (mean, std) per channel, values in 0..1; `None`: no normalization
+    filt=None       # A `BilateralFilter` for images that were not prepared
+)->ImagePipeline:
+    "The preparation of the data set's images, with input size and normalization; raises an `AdsError` for a second filter"
+    if ads.pipeline and filt: raise AdsError(f'filt={filt}: the images of {ads.name} are prepared already; leave filt out')
+    mean,std = (tuple(map(float, s)) for s in stats) if stats else (None, None)
+    return replace(ads.pipeline or ImagePipeline(filter=filt.spec if filt else None), size=size, mean=mean, std=std)
+
+# %% ../../nbs/data/08_loaders.ipynb #77f97839
+def _check_splits(ads, rows):
+    "Raise an `AdsError` unless each split has images"
+    missing = [s for s in ('train', 'valid', 'test') if not (rows.split==s).any()]
+    if missing: raise AdsError(f'{ads.name}: no image left in {" and ".join(missing)}; the split of the {len(ads)} images needs all of train, valid and test')
+
+# %% ../../nbs/data/08_loaders.ipynb #068ecb0e
 def ads_dataloaders(
     ads,               # `AdsData`
-    size:int=224,      # Pixels a side
+    size:int=224,      # Input size, pixels a side
     bs:int=32,         # Batch size
     aug:str='none',    # One of `augmentations`
     filt=None,         # A `BilateralFilter` for images that were not prepared
-    stats=imagenet,    # (mean, std) per channel
+    stats=imagenet,    # (mean, std) per channel; `None`: no normalization
     n_workers:int=None,# Loader processes; default: 0 on a CPU, up to 8 beside a GPU
     seed:int=42        # Order of the training batches
-): # fastai `DataLoaders` with train and valid, and the test part as `.test`
-    "DataLoaders for the three parts of an `AdsData`, kept as `dls.ads`; an `AdsError` if a part is empty"
-    rows = ads.items()
-    missing = [p for p in ('train', 'valid', 'test') if not (rows.split==p).any()]
-    if missing: raise AdsError(f'{ads.name}: no image left in {" and ".join(missing)}; the split of the {len(ads)} images needs all of train, valid and test')
-    dls = ads_datablock(ads.vocab, size, aug, filt, stats, ads.prepared).dataloaders(rows[rows.split!='test'].reset_index(drop=True), bs=bs, num_workers=_workers(n_workers),
-        device=default_device(), pin_memory=default_device().type=='cuda', drop_last=False, wif=_single_cv2_thread)
-    dls.test = dls.test_dl(rows[rows.split=='test'].reset_index(drop=True), with_labels=True, bs=bs, num_workers=_workers(n_workers))
+)->AdsDataLoaders: # With train and valid, the test set as `.test`, and `.ads`, `.pipeline` and `.aug`
+    "DataLoaders for the three splits of an `AdsData`; raises an `AdsError` if one is empty"
+    rows,pipeline,n_workers = ads.items(),input_pipeline(ads, size, stats, filt),_workers(n_workers)
+    _check_splits(ads, rows)
+    fit,test = rows[rows.split!='test'].reset_index(drop=True),rows[rows.split=='test'].reset_index(drop=True)
+    dls = ads_datablock(ads.vocab, pipeline, aug).dataloaders(fit, bs=bs, num_workers=n_workers, device=default_device(),
+        pin_memory=default_device().type=='cuda', drop_last=False, wif=_single_cv2_thread)
+    dls.test = dls.test_dl(test, with_labels=True, bs=bs, num_workers=n_workers)
     dls.__class__ = AdsDataLoaders
     dls.loaders.append(dls.test) # so that `dls[2]` and `get_preds(2)` are the test set
     dls.train.rng = random.Random(seed)
-    dls.how = dict(size=size, stats=stats, prepared=ads.prepared or dict(size=None, filter=filt.spec if filt else None))
-    dls.ads = ads
+    dls.ads,dls.pipeline,dls.aug = ads,pipeline,aug
     return dls
+
+# %% ../../nbs/data/08_loaders.ipynb #db9069a1
+def plain_dl(
+    dls,          # From `ads_dataloaders`
+    split='train' # 'train', 'valid', 'test', or 'all' of them in the order of their files' names
+): # A fastai DataLoader: the split in its own order, without augmentation, nothing dropped
+    "Each image of a split once, in order, as validation sees it"
+    if choose(split, ('train', 'valid', 'test', 'all'), 'split') in ('valid', 'test'): return getattr(dls, split)
+    if split=='train': return dls.test_dl(dls.train.items, with_labels=True)
+    items = pd.concat([dls.train.items, dls.valid.items, dls.test.items]).sort_values('path', ignore_index=True)
+    return dls.test_dl(items, with_labels=True)
+
+# %% ../../nbs/data/08_loaders.ipynb #ee32b98a
+def view_dl(
+    dls,          # From `ads_dataloaders`
+    split='train' # As in `plain_dl`
+): # A fastai DataLoader
+    "Each image of a split once, in order, augmented as in training"
+    dl = dls.test_dl(plain_dl(dls, split).items, with_labels=True)
+    for tl in dl.dataset.tls: tl.tfms.split_idx = 0
+    return dl

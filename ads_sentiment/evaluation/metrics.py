@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['decide', 'macro_f1', 'micro_f1', 'label_ap', 'mean_ap', 'MacroF1', 'ads_metrics', 'roc_auc', 'log_loss', 'top_k_hit',
            'calibration', 'ece', 'plot_calibration', 'pos_weight', 'choose_shrink', 'tune_thresholds', 'baselines',
-           'per_label']
+           'per_label', 'plot_label_confusions']
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #f54794c9
 from ..core import AdsError
-from ..style import in_style, new_figure, backbone_look, short_name
+from ..style import in_style, need_table, new_figure, backbone_look, short_name
 import numpy as np, pandas as pd, torch
+from matplotlib.figure import Figure
 from sklearn import metrics as skm
 from fastai.metrics import AccumMetric
 
@@ -333,3 +334,41 @@ def per_label(
     reliability = dict(share=t.mean(axis=0), mean_prob=p.mean(axis=0), ece=[ece(p[:,[j]], t[:,[j]]) for j in range(t.shape[1])])
     return pd.DataFrame(dict(label=list(vocab), threshold=th, predictable=np.isfinite(th), precision=ratio(tp, tp+fp), recall=ratio(tp, tp+fn),
         f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(p, t), roc_auc=roc_auc(p, t), **reliability, tp=tp, fp=fp, fn=fn, tn=tn))
+
+# %% ../../nbs/evaluation/00_metrics.ipynb #b644c03c
+def _confusion_panel(
+    ax,  # Axes
+    r,   # A row with label, tp, fp, fn, tn
+):
+    "One 2 x 2 matrix: truth down, prediction across, shaded by the share of its row; a row without ads stays white"
+    m = np.array([[r.tp, r.fn], [r.fp, r.tn]], dtype=float)
+    share = np.divide(m, m.sum(axis=1, keepdims=True), out=np.zeros((2,2)), where=m.sum(axis=1, keepdims=True) > 0)
+    ax.imshow(share, cmap='Blues', vmin=0, vmax=1.15)
+    for (i,j),n in np.ndenumerate(m):
+        ax.text(j, i, f'{int(n):,}', ha='center', va='center', fontsize=9, color='white' if share[i,j] > .75 else '#222222')
+    ax.set_title(short_name(r.label, 20), fontsize=8.5, loc='center')
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color='#888888')
+
+# %% ../../nbs/evaluation/00_metrics.ipynb #a9589286
+@in_style
+def plot_label_confusions(
+    per_label:pd.DataFrame # A row a label, of one backbone: backbone, label, test_positives, tp, fp, fn, tn
+)->Figure:
+    "A 2 x 2 confusion matrix for each label, the label with most test positives first; raises `AdsError` for more than one backbone"
+    d = need_table(per_label, ['backbone', 'label', 'test_positives', 'tp', 'fp', 'fn', 'tn'], 'per-label table', ['backbone', 'label'])
+    if d.backbone.nunique() > 1:
+        raise AdsError(f"per-label table has the backbones {', '.join(map(str, d.backbone.unique()))}; "
+                       f"pass the rows of one, such as df[df.backbone=={d.backbone[0]!r}]")
+    d = d.sort_values('test_positives', ascending=False, kind='stable').reset_index(drop=True)
+    nc = min(6, len(d))
+    fig = new_figure(max(3., 1.5*nc), .55 + 1.6*(-(-len(d)//nc)))
+    axs = fig.subplots(-(-len(d)//nc), nc, squeeze=False)
+    for ax,(_,r) in zip(axs.flat, d.iterrows()): _confusion_panel(ax, r)
+    for ax in axs.flat[len(d):]: ax.axis('off')
+    for ax in axs[:,0]: ax.set_yticks([0,1], ['has it', 'has not'])
+    for i,ax in enumerate(axs.flat[:len(d)]):
+        if i+nc >= len(d): ax.set_xticks([0,1], ['predicted', 'not'])
+    for ax in axs.flat: ax.tick_params(length=0, labelsize=7.5)
+    fig.suptitle(short_name(d.backbone[0], 60), fontweight='bold', fontsize=9.5, x=.01, ha='left')
+    return fig

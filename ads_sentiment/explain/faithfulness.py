@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from ..core import AdsError, check_whole, choose, default_device, progress, read_json
 from .gradcam import all_depths, at_rest, cam_methods, depth_cams, layer_cams
-from ..training.learner import plain_dl
+from ..data.loaders import plain_dl
 from ..style import in_style, new_figure, palette, short_name
 from ..evaluation.metrics import decide
 from ..evaluation.bootstrap import _interval, _takes

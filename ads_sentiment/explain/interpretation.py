@@ -10,10 +10,9 @@ from ..evaluation.agreement import _checked, _drawn_sums, _interval
 from ..models.backbones import FrozenBody
 from ..evaluation.calibration import choose_thresholds
 from ..core import AdsError, check_whole, choose, read_json, show_bars
-from ..study.figures import plot_label_confusions
-from ..training.learner import plain_dl
+from ..data.loaders import plain_dl
 from ..style import in_style, name_rows, new_figure, palette, short_name
-from ..evaluation.metrics import _check, _each, _f1, decide, label_ap, roc_auc
+from ..evaluation.metrics import _check, _each, _f1, decide, label_ap, plot_label_confusions, roc_auc
 from ..training.predictor import probability_columns
 from ..data.images import UnreadableImage, read_image
 from contextlib import contextmanager, nullcontext

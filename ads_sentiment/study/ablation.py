@@ -8,8 +8,7 @@ __all__ = ['detours', 'plan', 'plot_ablation', 'run_ablation']
 # %% ../../nbs/study/04_ablation.ipynb #a76b229b
 from ..models.backbones import get_backbone
 from ..core import choose, default_device, digest, read_json, stage, took, write_csv, write_json
-from .figures import save_figure
-from ..style import in_style, new_figure, palette
+from ..style import in_style, new_figure, palette, save_figure
 from ..evaluation.metrics import ece, log_loss
 from ..data.images import BilateralFilter, prepare_images
 from ..recipes import get_recipe, steps, tuned, walk
@@ -111,7 +110,7 @@ def _ablate(splits, name, out, todo, seeds, weights, size, n_workers, engine, sp
 # %% ../../nbs/study/04_ablation.ipynb #4b3240b6
 def _other_files(splits, again):
     "The same splits with the images prepared another way"
-    return [replace(a, paths=again.paths.loc[a.targs.index], prepared=again.prepared) for a in splits]
+    return [replace(a, paths=again.paths.loc[a.targs.index], pipeline=again.pipeline) for a in splits]
 
 def run_ablation(
     data='demo',             # 'demo', a Pitt root, a CSV, or an `AdsData`

@@ -9,11 +9,13 @@ __all__ = ['run_trial', 'save_trial', 'load_trial', 'baseline_scores', 'run_back
 from ..evaluation.agreement import one_human
 from ..models.backbones import backbone_table, backbones, get_backbone, has_weights
 from ..core import atomic_write, default_device, progress, read_json, stage, took, write_csv, write_json
-from .figures import (plot_filter, plot_filters, plot_history, plot_label_confusions, plot_label_counts, plot_per_label,
-    plot_results, plot_transforms, save_figure)
-from ..explain.gradcam import first_filters, show_gradcam
+from ads_sentiment.study.figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label, plot_results,
+    plot_transforms)
+from ..style import save_figure
+from ..explain.explanation import explain
+from ..explain.gradcam import first_filters
 from ..training.learner import recipe_learner
-from ..evaluation.metrics import baselines, decide, ece, log_loss, per_label, roc_auc, top_k_hit
+from ..evaluation.metrics import baselines, decide, ece, log_loss, per_label, plot_label_confusions, roc_auc, top_k_hit
 from ..training.predictor import prediction_columns, save_predictor
 from ..data.images import BilateralFilter, prepare_pixels, read_image, transform_gallery
 from ..recipes import Recipe, get_recipe
@@ -102,9 +104,9 @@ def _result_row(learn, ads, scores, seconds, how)->dict:
     n,r,fit = ads.split.value_counts(),learn.recipe,learn.fit_result
     trained = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'), best_f1_epoch=fit.best_epochs.get('macro_f1')) if r.solver=='adam' else dict(l2=fit.l2)
     weights = f"random (seeds {how['seeds']})" if learn.weights_used.startswith('random') else learn.weights_used
-    return dict(backbone=b.name, weights=weights if ' ' in how['seeds'] else learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.how['size'],
+    return dict(backbone=b.name, weights=weights if ' ' in how['seeds'] else learn.weights_used, data=ads.name, **how, **scores, **trained, image_size=learn.dls.pipeline.size,
         params_m=facts['params (M)'], gflops=facts['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
-        device=default_device().type, engine=learn.engine_used or 'eager', **seconds, note=ads.note)
+        device=default_device().type, engine=learn.extractor.engine_used or 'eager', **seconds, note=ads.note)
 
 # %% ../../nbs/study/03_study.ipynb #ceabcb65
 def _predictions(learn, ads, trial)->pd.DataFrame:
@@ -167,8 +169,8 @@ def run_backbone(
     row = _result_row(learn, splits[0], _scores(trials, splits, seeds[0]), {**seconds, 'total_seconds': t['seconds']},
                       {'n_splits': len(splits), 'seeds': ' '.join(map(str, seeds)), **(how or {})})
     row = {k: _plain(v) for k,v in row.items()}
-    scores = {k: row[k] for k in ('split', *(f'{m}{s}' for m in ('macro_f1', 'mean_ap', 'human_macro_f1') for s in ('', '_low', '_high'))) if k in row}
-    save_predictor(learn, folder, first.thresholds, **scores)
+    scores = {k: row[k] for k in (f'{m}{s}' for m in ('macro_f1', 'mean_ap', 'human_macro_f1') for s in ('', '_low', '_high')) if k in row}
+    save_predictor(learn, folder, first.thresholds, row['split'] if 'split' in row else '', **scores)
     write_json(row, folder/'result.json')
     return learn,first
 
@@ -185,8 +187,8 @@ def _backbone_figures(learn, ads, sources, folder, figures, cams=True):
     save_figure(plot_filters(first_filters(learn.model[0]), f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')
     for k,image in enumerate(progress(list(_shown_ads(ads)) if cams else [], comment='Grad-CAM')):
         truth = [l for l in ads.vocab if ads.targs.loc[image, l]]
-        fig = show_gradcam(learn, sources[image], truth=truth, title=f'{learn.backbone.name}: {image}', most=5)
-        save_figure(fig, figures/f'gradcam_{name}_{k+1}.png', dpi=100)
+        found = explain(learn, sources[image], truth=truth)
+        save_figure(found.plot(f'{learn.backbone.name}: {image}', most=5), figures/f'gradcam_{name}_{k+1}.png', dpi=100)
 
 # %% ../../nbs/study/03_study.ipynb #75da698d
 def _data_figures(ads, sources, figures, filt, size):
