@@ -22,31 +22,30 @@ class PittFile(NamedTuple):
     url:str
     folder:str
 
+    @property
+    def listing(self): return f'{Path(self.name).stem}.files.json' # What was unpacked from it
+
 # %% ../../nbs/data/04_download.ipynb #6e008288
 _images = 'https://storage.googleapis.com/ads-dataset'
 _annotations = 'https://people.cs.pitt.edu/~kovashka/ads'
 _page = 'http://www.cs.pitt.edu/~kovashka/ads/'
 
-def _base(base):
-    "A mirror's address without its last slash; `AdsError` if it is not http(s)"
-    if re.match(r'https?://[^/\s]+', str(base)): return str(base).rstrip('/')
-    raise AdsError(f'base={base!r}: expected the address of a mirror, such as https://example.org/pitt')
-
-# %% ../../nbs/data/04_download.ipynb #e2f96fde
 def pitt_files(
     subfolders=range(11),   # Which of the eleven zips of images, 0 to 10
     annotations:bool=True,  # The zip of annotations too?
     base:str=None           # A mirror that holds all of them; default: the official addresses
 )->list: # `PittFile`s
     "The files of the Pitt Image Ads release (Hussain et al., CVPR 2017); an unknown subfolder raises an `AdsError`"
-    images,notes = (_images,_annotations) if base is None else (_base(base),)*2
+    if base is not None and not re.match(r'https?://[^/\s]+', str(base)):
+        raise AdsError(f'base={base!r}: expected the address of a mirror, such as https://example.org/pitt')
+    images,notes = (_images,_annotations) if base is None else [str(base).rstrip('/')]*2
     subs = [subfolders] if isinstance(subfolders, (int,str)) else subfolders
     subs = dict.fromkeys(choose(str(s), range(11), 'subfolder') for s in subs)
     res = [PittFile(f'subfolder-{s}.zip', f'{images}/subfolder-{s}.zip', s) for s in subs]
     name = 'annotations_images'
     if annotations: res.append(PittFile(f'{name}.zip', f'{notes}/{name}.zip', name))
-    if not res: raise AdsError('nothing to fetch: neither subfolders nor annotations; give subfolders=range(11) or annotations=True')
-    return res
+    if res: return res
+    raise AdsError('nothing to fetch: no subfolders, no annotations; give subfolders=range(11) or annotations=True')
 
 # %% ../../nbs/data/04_download.ipynb #ecc74e59
 def _refused(info):
@@ -55,7 +54,7 @@ def _refused(info):
         if not name: return 'it has no name'
         if '..' in name.split('/'): return 'it climbs out of the folder'
         if name.startswith('/'): return 'its path is absolute'
-        if re.search(r'[\\:\x00-\x1f]', name): return 'its name has a backslash, a colon (drive letter) or a control character'
+        if re.search(r'[\\:\x00-\x1f]', name): return 'its name has a backslash, colon (drive) or control character'
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR): return 'it is a symbolic link or another special file'
     if info.flag_bits & 1: return 'it is encrypted'
@@ -87,7 +86,7 @@ def _find_member(names, file):
     found = [PurePosixPath(n) for n in names if PurePosixPath(n).name==file]
     if found: return min(found, key=lambda p: (p.parent.name!='image', len(p.parts), str(p)))
     has = ', '.join(sorted(names)[:5]) or 'nothing'
-    raise AdsError(f'no {file} in the zip of annotations; expected image/{file}, found: {has}; fetch the zip again from {_page}')
+    raise AdsError(f'no {file} in the zip of annotations: found {has}, expected image/{file}; get it from {_page}')
 
 # %% ../../nbs/data/04_download.ipynb #c76da248
 def _place_annotations(names):
@@ -122,7 +121,7 @@ def _zip_errors(what, way):
 def _open_zip(path):
     "An open `zipfile.ZipFile`; an `AdsError` if its table of contents, at the end of the file, is not whole"
     with open(path, 'rb') as f: head = f.read(16)
-    way = f'expected a zip, found a file that begins with {head!r}; is a login page in between, or was it cut off? Fetch it again'
+    way = f'expected a zip (PK...), found {head!r}; was it cut off, is a login page in between? Fetch it again'
     with _zip_errors(path, way): return zipfile.ZipFile(path)
 
 # %% ../../nbs/data/04_download.ipynb #eea8ec9d
@@ -131,21 +130,16 @@ def _room(folder, need, way):
     free = shutil.disk_usage(folder).free
     if need>free: raise AdsError(f'{folder}: {human_size(need)} needed and {human_size(free)} free; {way}')
 
-# %% ../../nbs/data/04_download.ipynb #40a90b46
-def _write_member(z, info, target, spare):
-    "Unpack one member by way of the file `spare`; its CRC is checked"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with z.open(info) as src, open(spare, 'wb') as dst: shutil.copyfileobj(src, dst, MiB)
-    os.replace(spare, target)
-
 # %% ../../nbs/data/04_download.ipynb #c124e288
 def _write_members(z, todo, root):
-    "Unpack the members of a dict from path below `root` to `ZipInfo`, one after the other"
+    "Unpack the members of a dict from path below `root` to `ZipInfo`, each by way of `.unpacking`; check their CRC"
     spare = root/'.unpacking'
     try:
         for d,info in progress(todo.items(), comment=f'files of {Path(z.filename).name} unpacked'):
-            with _zip_errors(f'{z.filename}, member {info.filename!r}', 'delete the zip and run again'):
-                _write_member(z, info, root/d, spare)
+            (root/d).parent.mkdir(parents=True, exist_ok=True)
+            errors = _zip_errors(f'{z.filename}, member {info.filename!r}', 'delete the zip and run again')
+            with errors, z.open(info) as src, open(spare, 'wb') as dst: shutil.copyfileobj(src, dst, MiB)
+            os.replace(spare, root/d)
     finally: spare.unlink(missing_ok=True)
 
 # %% ../../nbs/data/04_download.ipynb #877ffb1a
@@ -163,7 +157,8 @@ def unpack_zip(
         looked = progress(todo.items(), comment=f'files of {path.name} looked for')
         new = {d: i for d,i in looked if not _there(root/d, i.file_size, i.CRC)}
         root.mkdir(parents=True, exist_ok=True)
-        _room(root, sum(i.file_size for i in new.values()), f'that is what {path.name} unpacks to; free some space and run again')
+        need = sum(i.file_size for i in new.values())
+        _room(root, need, f'that is what {path.name} unpacks to; free some space and run again')
         _write_members(z, new, root)
     print(f'{path.name}: {len(todo)} files, {len(new)} of them new', flush=True)
     return {d: f'{i.file_size} {i.CRC:08x}' for d,i in todo.items()}
@@ -202,12 +197,9 @@ def _kept(root):
     raise AdsError(f'{path}: expected the sha256 of every zip, found an entry without; delete the file and run again')
 
 # %% ../../nbs/data/04_download.ipynb #287ef1b7
-def _files_json(root, file): return root/f'{Path(file.name).stem}.files.json'
-
-# %% ../../nbs/data/04_download.ipynb #c52039c2
 def _lost(root, file):
     "Count the files unpacked from a zip that are missing or changed; `None` if it was never unpacked"
-    path = _files_json(root, file)
+    path = root/file.listing
     if not path.is_file(): return None
     def lost(name, text):
         size,crc = text.split()
@@ -215,7 +207,7 @@ def _lost(root, file):
     try: return sum(lost(*o) for o in progress(_book(path).items(), comment=f'files of {file.name} checked'))
     except (AttributeError, ValueError) as e:
         if isinstance(e, AdsError): raise
-        raise AdsError(f'{path}: expected lines like "0/1.jpg": "52311 8f3a1c02"; delete the file and run again') from None
+        raise AdsError(f'{path}: expected lines like "0/1.jpg": "52311 8f3a1c02"; delete it and run again') from None
 
 # %% ../../nbs/data/04_download.ipynb #e665d88a
 @dataclass(frozen=True)
@@ -236,7 +228,8 @@ def _look(root, file, kept):
     path = root/file.name
     if not path.exists():
         lost = _lost(root, file)
-        return _Step(file, 'nothing' if lost==0 else 'fetch', f'unpacked files missing or changed: {lost}' if lost else '')
+        note = f'unpacked files missing or changed: {lost}' if lost else ''
+        return _Step(file, 'nothing' if lost==0 else 'fetch', note)
     if file.name not in kept:
         try: _open_zip(path).close()
         except AdsError: return _Step(file, 'fetch', 'the file there is not a whole zip')
@@ -250,8 +243,10 @@ def _ask_size(root, step, **net):
     if step.todo!='fetch': return step
     now = file_facts(step.file.url, **net)
     said,at = begun(Part(root/f'{step.file.name}.part'), step.file.url)
-    if at and said['tag']!=now['tag']: return replace(step, size=now['size'], note='changed on the server since it was begun')
-    return replace(step, size=now['size'], at=at, note=f'goes on after {human_size(at)}' if at else step.note)
+    step = replace(step, size=now['size'])
+    if not at: return step
+    if said['tag']!=now['tag']: return replace(step, note='changed on the server since it was begun')
+    return replace(step, at=at, note=f'goes on after {human_size(at)}')
 
 # %% ../../nbs/data/04_download.ipynb #0dbe111a
 def _show(root, steps):
@@ -274,7 +269,7 @@ def _enough_room(root, steps, keep_zips):
 def _agree(root):
     "Ask whether to fetch; anything but yes, or nobody there to ask, raises an `AdsError`"
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-        raise AdsError(f'{root}: nothing was fetched, because there is no terminal to ask at; to agree beforehand give ask=False')
+        raise AdsError(f'{root}: nothing was fetched: no terminal to ask at; to agree beforehand give ask=False')
     try: yes = input('Fetch this? [y/N] ').strip().lower() in ('y', 'yes')
     except EOFError: yes = False
     if not yes: raise AdsError(f'{root}: nothing was fetched, as you said; to fetch one subfolder give subfolders=[0]')
@@ -290,7 +285,7 @@ def _propose(root, steps, keep_zips, ask):
 def _unpack(root, file, keep_zip):
     "Unpack one zip of the release, list what was unpacked, and delete the zip if it is not to be kept"
     place = _place_annotations if file.folder=='annotations_images' else partial(_place_images, folder=file.folder)
-    write_json(unpack_zip(root/file.name, root, place), _files_json(root, file))
+    write_json(unpack_zip(root/file.name, root, place), root/file.listing)
     Part(root/f'{file.name}.part').drop()
     if not keep_zip: (root/file.name).unlink()
 
@@ -308,7 +303,7 @@ def _do(root, step, keep_zip, **net):
 # %% ../../nbs/data/04_download.ipynb #420506c3
 def _closing(root, files):
     "Print that everything is there, and how much"
-    listed = [_book(_files_json(root, f)) for f in files]
+    listed = [_book(root/f.listing) for f in files]
     size = sum(int(text.split()[0]) for l in listed for text in l.values())
     zips = f'{len(files)} zip{"s"*(len(files)>1)}'
     print(f'{root}: all there, {sum(map(len, listed)):,} files of {zips}, {human_size(size)}', flush=True)
@@ -319,8 +314,8 @@ def _other_ways(root):
     "Add to a `DownloadError` how else to get the zips"
     try: yield
     except DownloadError as e:
-        raise DownloadError(f'{e}; other ways: a mirror with base=..., or get the zip from {_page} with a browser and put it into '
-                            f'{root}: a whole zip found there is used') from None
+        raise DownloadError(f'{e}; other ways: a mirror with base=..., or get the zip from {_page} with a browser '
+                            f'and put it into {root}: a whole zip found there is used') from None
 
 # %% ../../nbs/data/04_download.ipynb #3baac1c9
 def download_pitt(
@@ -334,9 +329,9 @@ def download_pitt(
     timeout:float=30,       # Seconds of silence before a request is over
     wait:float=1.           # Seconds between requests, doubled each time
 )->Path: # `root`, with `0/60840.jpg` ... and `annotations_images/image/Sentiments.json`
-    "Fetch, check and unpack the Pitt Image Ads release; continue where an earlier call stopped, leave alone what is there"
+    "Fetch, check and unpack the Pitt Image Ads release; files that are there already are left alone"
     files,root = pitt_files(subfolders, annotations, base),Path(root).expanduser()
-    if root.exists() and not root.is_dir(): raise AdsError(f'root={root}: found a file, expected a folder; give another path')
+    if root.is_file(): raise AdsError(f'root={root}: found a file, expected a folder; give another path')
     net = dict(tries=tries, timeout=timeout, wait=wait)
     with disk_errors(root), _other_ways(root):
         root.mkdir(parents=True, exist_ok=True)

@@ -74,9 +74,9 @@ def _no_answer(url, e, tries):
     "Return the `DownloadError` for a request that raised `e`"
     cause = _cause(e)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return DownloadError(f'{url}: the certificate does not fit ({cause.verify_message}); check the clock, or behind a proxy '
-                             'that opens connections set REQUESTS_CA_BUNDLE to the file of its certificate')
-    if isinstance(e, ValueError): return DownloadError(f'{url}: not an address that can be asked ({e}); expected http(s)://...')
+        return DownloadError(f'{url}: the certificate does not fit ({cause.verify_message}); check the clock, or '
+                             'behind a proxy that opens connections set REQUESTS_CA_BUNDLE to the file of its certificate')
+    if isinstance(e, ValueError): return DownloadError(f'{url}: not an address ({e}); expected http(s)://...')
     return DownloadError(f'{url}: no answer ({str(cause) or type(cause).__name__}); gave up after {tries} tries; '
                          'check the connection (behind a proxy, set https_proxy) and run again')
 
@@ -97,7 +97,7 @@ def _request(url, timeout, tries, wait, method='GET', **headers):
     except (OSError, ValueError) as e: raise _no_answer(url, e, tries) from None
     if url.startswith('https:') and not r.url.startswith('https:'):
         r.close()
-        raise DownloadError(f'{url}: redirected to {r.url}, which is not encrypted; expected https; is a login page in between?')
+        raise DownloadError(f'{url}: redirected to {r.url}, expected https; is a login page in between?')
     if r.ok or r.status_code==416: return r
     r.close()
     if method=='HEAD' and r.status_code in (405, 501): return _request(url, timeout, tries, wait, **headers)
@@ -224,7 +224,8 @@ def _attempt(url, part, timeout, tries, wait):
         elif not (at and r.status_code==206 and _continues(r, said, at)):
             part.drop()
             raise _BrokenOff(f'{url}: the server sent other bytes than those asked for; what had come was thrown away')
-        for _ in _bar(_append(r, part.path, timeout), said['size'] and said['size']-at, f'MiB of {Path(url).name}'): pass
+        left = said['size'] and said['size']-at
+        for _ in _bar(_append(r, part.path, timeout), left, f'MiB of {Path(url).name}'): pass
     if said['size'] not in (None, part.size):
         raise _BrokenOff(f"{url}: cut off after {human_size(part.size)} of {human_size(said['size'])}")
     return said
@@ -239,8 +240,8 @@ def _resume(attempt, part, tries, wait):
             failed = 1 if part.size-best >= MiB else failed+1
             best = max(best, part.size)
             if failed>=tries:
-                raise DownloadError(f'{e}; gave up after {failed} tries; check the connection and run again: it goes on '
-                                    'where it stopped') from None
+                raise DownloadError(f'{e}; gave up after {failed} tries; check the connection and run again: '
+                                    'it goes on where it stopped') from None
             pause = min(60, wait*2**(failed-1))
             print(f'{e}; trying again in {pause:g} s', flush=True)
             time.sleep(pause)
@@ -263,7 +264,7 @@ def _verified(url, part, said):
     sums = checksums(part.path)
     if said['md5'] in (None, sums['md5']): return sums
     part.drop()
-    raise _BrokenOff(f"{url}: the bytes that came have MD5 {sums['md5']}, the server states {said['md5']}; they were thrown away")
+    raise _BrokenOff(f"{url}: what came was thrown away: its MD5 is {sums['md5']}, the server states {said['md5']}")
 
 # %% ../../nbs/data/09_fetch.ipynb #2108a241
 @contextlib.contextmanager
@@ -277,13 +278,15 @@ def disk_errors(
         full = errno.errorcode.get(e.errno) in ('ENOSPC', 'EDQUOT', 'EFBIG')
         closed = isinstance(e, PermissionError) or e.errno==errno.EROFS
         way = 'free some space' if full else 'choose a folder that can be written to' if closed else 'put this right'
-        raise AdsError(f'{e.filename or where}: {e.strerror or e}; {way} and run again: it goes on where it stopped') from None
+        what = f'{e.filename or where}: {e.strerror or e}'
+        raise AdsError(f'{what}; {way} and run again: it goes on where it stopped') from None
 
 # %% ../../nbs/data/09_fetch.ipynb #6c2447a9
 def _accept(part, sums, sha256, check):
     "Delete a complete part and raise an `AdsError` if it is not the expected file"
     try:
-        if not sums['sha256'].startswith(sha256): raise AdsError(f"damaged: its SHA-256 is {sums['sha256']}, expected {sha256}...")
+        if not sums['sha256'].startswith(sha256):
+            raise AdsError(f"damaged: its SHA-256 is {sums['sha256']}, expected {sha256}...")
         if check: check(part.path)
     except AdsError:
         part.drop()

@@ -8,7 +8,8 @@ __all__ = ['part_targs', 'soft_targs', 'recipe_pos_weight', 'HeadFit', 'AdsLearn
            'FeatureLoader', 'feature_dls']
 
 # %% ../../nbs/training/00_learner.ipynb #18946b04
-from ..models.backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
+from ..models.backbones import FrozenBody, estimate_bn, get_backbone
+from ..models.weights import create_body, top_layers
 from ..core import AdsError, atomic_write, cache_dir, choose, default_device, digest, mixed_precision, progress, set_seed, show_bars
 from ..data.loaders import ads_dataloaders
 from ..models.engines import check_engine

@@ -7,7 +7,8 @@ __all__ = ['ad_tensor', 'package_versions', 'save_predictor', 'probability_colum
            'named_images', 'Predictor', 'load_predictor']
 
 # %% ../../nbs/training/01_predictor.ipynb #a2328e9b
-from ..models.backbones import FrozenBody, create_body, get_backbone, top_layers
+from ..models.backbones import FrozenBody, get_backbone
+from ..models.weights import create_body, top_layers
 from ..core import AdsError, atomic_write, check_whole, default_device, mixed_precision, progress, read_json, write_json
 from ..models.heads import make_head
 from ..evaluation.metrics import decide
