@@ -13,7 +13,8 @@ from pathlib import Path,PurePosixPath
 from typing import NamedTuple
 from filelock import FileLock,Timeout
 from ..core import AdsError, choose, progress, read_json, stage, write_json
-from .fetch import DownloadError,MiB,Part,begun,checksums,disk_errors,download_file,file_facts,human_size
+from .fetch import DownloadError, MiB, Part, begun, checksums, disk_errors
+from .fetch import download_file, file_facts, human_size
 
 # %% ../../nbs/data/04_download.ipynb #04c3575a
 class PittFile(NamedTuple):

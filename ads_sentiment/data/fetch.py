@@ -75,7 +75,7 @@ def _no_answer(url, e, tries):
     cause = _cause(e)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return DownloadError(f'{url}: the certificate does not fit ({cause.verify_message}); check the clock, or '
-                             'behind a proxy that opens connections set REQUESTS_CA_BUNDLE to the file of its certificate')
+                             'behind a proxy that opens connections set REQUESTS_CA_BUNDLE to its certificate')
     if isinstance(e, ValueError): return DownloadError(f'{url}: not an address ({e}); expected http(s)://...')
     return DownloadError(f'{url}: no answer ({str(cause) or type(cause).__name__}); gave up after {tries} tries; '
                          'check the connection (behind a proxy, set https_proxy) and run again')

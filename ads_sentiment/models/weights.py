@@ -30,7 +30,7 @@ def _read_state(
     except Exception as e: # every reader has its own errors for a damaged file
         why = (str(e).strip().splitlines() or ['empty'])[0]
         raise AdsError(f'{path} cannot be read as weights ({type(e).__name__}: {why}). If it was cut off, delete it '
-                       'and get it again. A .pth with more than tensors is refused: reading it could run code') from None
+                       'and get it again. A .pth with more than tensors is refused: it could run code') from None
     if not isinstance(state, dict): state = {type(state).__name__: state}
     odd = [str(k) for k,v in state.items() if not torch.is_tensor(v)]
     if state and not odd: return state
