@@ -4,7 +4,8 @@ import pandas as pd, timm, torch
 from bench import alternate, image_batches, poster_ads, write
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
-from ads_sentiment.models.backbones import FrozenBody, backbone_table, create_body, estimate_bn, get_backbone
+from ads_sentiment.models.backbones import FrozenBody, backbone_table, estimate_bn, get_backbone
+from ads_sentiment.models.weights import create_body
 from ads_sentiment.core import AdsError, default_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.models.engines import Engine, choose_engine, feature_error, many, tolerance

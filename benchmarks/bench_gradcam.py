@@ -7,7 +7,8 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn import functional as F
-from ads_sentiment.models.backbones import create_body, estimate_bn, get_backbone
+from ads_sentiment.models.backbones import estimate_bn, get_backbone
+from ads_sentiment.models.weights import create_body
 from ads_sentiment.core import default_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.explain.gradcam import layer_cams

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np, torch
 from bench import image_batches, poster_ads, posters, write
 from torch import nn
-from ads_sentiment.models.backbones import FrozenBody, create_body, get_backbone
+from ads_sentiment.models.backbones import FrozenBody, get_backbone
+from ads_sentiment.models.weights import create_body
 from ads_sentiment.core import default_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.models.engines import Engine

@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as T
 from fastai.vision.all import ColReader, DataBlock, ImageBlock, IndexSplitter, MultiCategoryBlock, Resize, ResizeMethod, vision_learner
-from ads_sentiment.models.backbones import backbones, create_body, estimate_bn
+from ads_sentiment.models.backbones import backbones, estimate_bn
+from ads_sentiment.models.weights import create_body
 from ads_sentiment.data.loaders import augmentations
 from ads_sentiment.data.datasets import csv_ads, demo_ads
 from ads_sentiment.training.learner import recipe_learner

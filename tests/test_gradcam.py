@@ -1,7 +1,8 @@
 "Our maps against those of the package grad-cam, which explains one label and one layer at a time with hooks on the way back."
 import numpy as np, pytest, torch
 from torch import nn
-from ads_sentiment.models.backbones import FrozenBody, backbones, create_body, estimate_bn, get_backbone
+from ads_sentiment.models.backbones import FrozenBody, backbones, estimate_bn, get_backbone
+from ads_sentiment.models.weights import create_body
 from ads_sentiment.explain.gradcam import cams_from, cut_forward, layer_cams
 
 peer = pytest.importorskip('pytorch_grad_cam', reason='the package grad-cam is needed for these tests alone: pip install grad-cam')

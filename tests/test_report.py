@@ -2,7 +2,7 @@
 import io, re
 import numpy as np, pandas as pd, pytest, torch
 from matplotlib.figure import Figure
-from ads_sentiment.models import backbones as module
+from ads_sentiment.models import weights as module
 from ads_sentiment.models.backbones import backbones
 from ads_sentiment.core import write_csv, write_json
 from ads_sentiment.data.datasets import demo_ads
@@ -100,7 +100,7 @@ def test_text_of_the_data_is_escaped(report):
     assert '&lt;img src=x onerror=alert(1)&gt;' in page and not re.search(r'(src|href)="(https?:)?//', page)
 
 def test_a_study_runs_random_backbones_last_and_does_not_explain_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, '_unreachable', lambda host: 'no network in this test')
+    monkeypatch.setattr(module, 'unreachable', lambda server: 'no network in this test')
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path/'hub'))
     names = ['mobilenet_v3_large', 'efficientnet_lite0', 'efficientnet_lite1']
     out = run_study(demo_ads(tmp_path/'root', n=60, seed=3), names, tmp_path/'run', size=64, prepare_size=64, engine='eager')

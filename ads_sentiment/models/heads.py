@@ -9,7 +9,8 @@ __all__ = ['strengths', 'FeatureScale', 'linear_head', 'make_head', 'split_head'
 # %% ../../nbs/models/05_heads.ipynb #fe54ea63
 from ..core import AdsError, default_device, set_seed
 from ..evaluation.metrics import mean_ap
-from .backbones import FrozenBody, create_body, estimate_bn, get_backbone, top_layers
+from .backbones import FrozenBody, estimate_bn, get_backbone
+from .weights import create_body, top_layers
 from ..recipes import Recipe
 from contextlib import contextmanager
 import pandas as pd, torch

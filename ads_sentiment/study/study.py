@@ -7,7 +7,8 @@ __all__ = ['run_trial', 'save_trial', 'load_trial', 'baseline_scores', 'run_back
 
 # %% ../../nbs/study/03_study.ipynb #a681bb94
 from ..evaluation.agreement import one_human
-from ..models.backbones import backbone_table, backbones, get_backbone, has_weights
+from ..models.backbones import backbone_table, backbones, get_backbone
+from ..models.weights import has_weights
 from ..core import atomic_write, default_device, progress, read_json, stage, took, write_csv, write_json
 from ads_sentiment.study.figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label, plot_results,
     plot_transforms)

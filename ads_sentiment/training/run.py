@@ -8,7 +8,8 @@ __all__ = ['bounds', 'check_weights', 'check_out', 'check_request', 'file_digest
 
 # %% ../../nbs/training/03_run.ipynb #7a15f8e9
 from ..evaluation.agreement import agreement
-from ..models.backbones import backbones, create_body, top_layers
+from ..models.backbones import backbones
+from ..models.weights import create_body, top_layers
 from ..core import AdsError, check_whole, choose, default_device, digest, progress, read_json, stage, write_csv, write_json
 from ..data.datasets import load_ads
 from ..models.engines import check_engine
