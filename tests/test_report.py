@@ -70,7 +70,7 @@ def test_two_random_rows_beside_one_real_have_no_verdict(report):
 
 def test_evidence_is_that_of_the_best_pretrained_backbone(report):
     names,page = report(real, real, random)
-    assert re.findall(r'alt="(\w+), ad 1', section(page, 'evidence')) == [names[1]]
+    assert re.findall(r'alt="(\w+), image 1', section(page, 'evidence')) == [names[1]]
 
 def test_evidence_of_random_backbones_alone_says_so(report):
     names,page = report(random, random)
