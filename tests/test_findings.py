@@ -1,8 +1,10 @@
 "The rules of a report: what may be said of an interval that touches, of equal scores, of a missing number."
 from types import SimpleNamespace
 import numpy as np, pandas as pd, pytest
-from ads_sentiment.study.findings import (against_annotator, against_baselines, annotator_agreement, best_backbone, better_of,
-    duplicate_pairs, findings, headline, label_baseline, labels_above_baseline, n_trials, random_weights, rare_labels, split_leaks,
+from ads_sentiment.study.findings import (against_annotator, against_baselines, annotator_agreement, best_backbone,
+better_of,
+    duplicate_pairs, findings, headline, label_baseline, labels_above_baseline, n_trials, random_weights, rare_labels,
+    split_leaks,
     training_choices, versus)
 
 names = ['a', 'b', 'c']
@@ -11,18 +13,21 @@ def results(low=(.3, .2, .1), high=(.5, .4, .3), base=.25, **columns):
     "Results of a run with up to three backbones; macro-F1 and mAP have the same intervals"
     n = len(low)
     mid = (np.array(low)+np.array(high))/2
-    scores = {f'{s}{end}': v for s in ('macro_f1', 'micro_f1', 'mean_ap') for end,v in [('', mid), ('_low', low), ('_high', high)]}
+    scores = {f'{s}{end}': v for s in ('macro_f1', 'micro_f1', 'mean_ap')
+        for end,v in [('', mid), ('_low', low), ('_high', high)]}
     return pd.DataFrame({**dict(backbone=names[:n], split='reference', n_splits=1, seeds='42', all_labels_macro_f1=base,
         most_frequent_macro_f1=.05, prevalence_random_macro_f1=.1, chance_mean_ap=base), **scores, **columns})
 
 def pairs(*rows):
     "Paired comparisons from (first, second, low, high)"
-    return pd.DataFrame([dict(first=a, second=b, metric=m, diff_low=l, diff_high=h) for a,b,l,h in rows for m in ('macro_f1', 'mean_ap')])
+    return pd.DataFrame([dict(first=a, second=b, metric=m, diff_low=l, diff_high=h)
+        for a,b,l,h in rows for m in ('macro_f1', 'mean_ap')])
 
 def voted(low, high, human=(.4, .5)):
     "Results of one backbone beside one annotator"
     return results([.3], [.5], human_macro_f1=sum(human)/2, human_macro_f1_low=human[0], human_macro_f1_high=human[1],
-        held_out_macro_f1=(low+high)/2, held_out_macro_f1_low=low, held_out_macro_f1_high=high, held_out_all_labels_macro_f1=.1)
+        held_out_macro_f1=(low+high)/2, held_out_macro_f1_low=low, held_out_macro_f1_high=high,
+        held_out_all_labels_macro_f1=.1)
 
 def labels(positives, f1, backbone='a', n=100):
     "Scores per label of one backbone on `n` test images"
@@ -30,13 +35,16 @@ def labels(positives, f1, backbone='a', n=100):
         for i,(p,f) in enumerate(zip(positives, f1))])
 
 @pytest.mark.parametrize('low,high,base,verdict', [(.2, .3, .1, 'above'), (.2, .3, .4, 'below'), (.2, .3, .25, 'open'),
-    (.2, .3, .2, 'open'), (.2, .3, .3, 'open'), (np.nan, .3, .1, 'unknown'), (.2, .3, np.nan, 'unknown'), (.2, np.inf, .1, 'unknown')])
-def test_an_interval_that_touches_a_value_decides_nothing(low, high, base, verdict): assert versus(low, high, base)==verdict
+    (.2, .3, .2, 'open'), (.2, .3, .3, 'open'), (np.nan, .3, .1, 'unknown'), (.2, .3, np.nan, 'unknown'), (.2, np.inf,
+    .1, 'unknown')])
+def test_an_interval_that_touches_a_value_decides_nothing(low, high, base, verdict):
+    assert versus(low, high, base)==verdict
 
 @pytest.mark.parametrize('score', ['macro_f1', 'mean_ap'])
 def test_each_backbone_has_one_verdict_against_its_baseline(score):
     found = against_baselines(results(low=(.26, .25, .1), high=(.5, .4, .2)), score)
-    assert [(f.numbers['verdict'], list(f.numbers['backbones'])) for f in found] == [('above', ['a']), ('open', ['b']), ('below', ['c'])]
+    verdicts = [(f.numbers['verdict'], list(f.numbers['backbones'])) for f in found]
+    assert verdicts == [('above', ['a']), ('open', ['b']), ('below', ['c'])]
     assert 'is not significantly different from' in found[1].text and 'lies above' not in found[1].text
     assert all(f.numbers['baseline']==.25 and f.rule for f in found)
 
@@ -52,9 +60,11 @@ def test_a_missing_number_is_said_and_not_guessed():
     assert 'b' not in [n for v,f in found.items() if v!='unknown' for n in f.numbers['backbones']]
     nothing = results([.3], [.5]).assign(**dict.fromkeys(['all_labels_macro_f1',
         'most_frequent_macro_f1', 'prevalence_random_macro_f1'], np.nan))
-    assert against_baselines(nothing)[0].numbers['verdict']=='unknown' and 'a number is missing' in headline(nothing)[0].text
+    assert against_baselines(nothing)[0].numbers['verdict']=='unknown'
+    assert 'a number is missing' in headline(nothing)[0].text
 
-@pytest.mark.parametrize('low,high,better', [(.01, .2, ('a', 'b')), (-.2, -.01, ('b', 'a')), (0., .2, None), (-.2, 0., None), (0., 0., None),
+@pytest.mark.parametrize('low,high,better', [(.01, .2, ('a', 'b')), (-.2, -.01, ('b', 'a')), (0., .2, None), (-.2, 0.,
+None), (0., 0., None),
     (-.1, .1, None), (np.nan, .1, None)])
 def test_better_only_if_the_whole_difference_is_on_one_side_of_0(low, high, better):
     assert better_of(pairs(('a', 'b', low, high)).iloc[0])==better
@@ -66,7 +76,8 @@ def test_overlapping_intervals_do_not_hide_a_difference():
 
 def test_equal_scores_have_no_winner():
     found, = best_backbone(results([.3, .3], [.5, .5]), pairs(('a', 'b', 0., 0.)))
-    assert found.numbers['beats']==[] and found.numbers['open']==['b'] and 'beats' not in found.text
+    assert found.numbers['beats']==[] and found.numbers['open']==['b']
+    assert 'beats' not in found.text
     assert 'does not show which of them is best' in found.text
 
 def test_the_order_in_a_pair_does_not_matter():
@@ -82,9 +93,11 @@ def test_a_pair_with_a_missing_number_is_neither_better_nor_open():
 def test_one_backbone_is_not_called_the_best():
     r = results([.3], [.5])
     assert best_backbone(r, None)==best_backbone(r, pairs(('a', 'b', .1, .2)))==[]
-    assert headline(r)[0].text.startswith('The macro-F1 on the test set') and headline(results())[0].text.startswith('The highest macro-F1')
+    assert headline(r)[0].text.startswith('The macro-F1 on the test set')
+    assert headline(results())[0].text.startswith('The highest macro-F1')
 
-@pytest.mark.parametrize('low,high,verdict', [(.51, .6, 'above'), (.5, .6, 'open'), (.3, .39, 'below'), (.3, .4, 'open'), (.45, .48, 'open'),
+@pytest.mark.parametrize('low,high,verdict', [(.51, .6, 'above'), (.5, .6, 'open'), (.3, .39, 'below'), (.3, .4,
+'open'), (.45, .48, 'open'),
     (.3, .6, 'open'), (np.nan, .6, 'unknown')])
 def test_one_annotator_is_beaten_only_by_an_interval_that_does_not_touch(low, high, verdict):
     assert [f.numbers['verdict'] for f in against_annotator(voted(low, high).assign(held_out_macro_f1=.45))]==[verdict]
@@ -95,7 +108,8 @@ def test_without_votes_nothing_is_said_of_annotators():
 
 def test_agreement_counts_labels_at_the_limits():
     "An alpha of exactly 2/3 is not below the limit; an interval that starts at 0 is at chance"
-    d = pd.DataFrame(dict(label=['x', 'y', 'z', 'mean'], alpha=[2/3, .6, np.nan, .63], low=[.5, 0., np.nan, .4], high=[.8, .7, np.nan, .7]))
+    d = pd.DataFrame(dict(label=['x', 'y', 'z', 'mean'], alpha=[2/3, .6, np.nan, .63], low=[.5, 0., np.nan, .4],
+        high=[.8, .7, np.nan, .7]))
     assert annotator_agreement(d)[0].numbers==dict(mean=.63, labels=2, below_limit=1, chance=1)
     alone = annotator_agreement(d.iloc[[0, 3]])[0]
     assert 'Highest' not in alone.text and alone.numbers['labels']==1
@@ -134,13 +148,17 @@ def test_near_duplicates_that_nobody_looked_for_are_not_called_absent():
 
 def test_random_weights_are_named_only_where_there_are_some():
     r = results()
-    assert random_weights(r[:0])==[] and 'b and c ran with random weights and are not compared' in random_weights(r[1:])[0].text
+    assert random_weights(r[:0])==[]
+    assert 'b and c ran with random weights and are not compared' in random_weights(r[1:])[0].text
     assert n_trials(r.assign(n_splits=2, seeds='1 2 3'))==6
 
 def test_a_run_with_the_bare_necessities(tmp_path):
-    run = SimpleNamespace(folder=tmp_path, config={}, names=['a'], random=results()[:0], all_random=False, results=results([.3], [.5]),
-        paired=None, per_label=labels([50], [.5]), history=pd.DataFrame(dict(backbone=['a'], epoch=[0], valid_loss=[.3])), agreement=None,
+    run = SimpleNamespace(folder=tmp_path, config={}, names=['a'], random=results()[:0], all_random=False,
+        results=results([.3], [.5]),
+        paired=None, per_label=labels([50], [.5]), history=pd.DataFrame(dict(backbone=['a'], epoch=[0],
+        valid_loss=[.3])), agreement=None,
         leaks=None)
     found = findings(run)
     assert [f.kind for f in found]==['headline', 'baseline', 'baseline', 'intervals', 'labels_above']
-    assert all(f.text.endswith('.') and f.rule.endswith('.') and '  ' not in f.text and '<' not in f.text for f in found)
+    assert all(f.text.endswith('.') and f.rule.endswith('.') for f in found)
+    assert not any('  ' in f.text or '<' in f.text for f in found)

@@ -1,5 +1,6 @@
 "A report compares pretrained backbones only, says first which ones are random, and shows no text of the data as HTML."
-import io, re
+import io, re, subprocess, sys
+from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from matplotlib.figure import Figure
 from ads_sentiment.models import backbones as module
@@ -111,3 +112,10 @@ def test_a_study_runs_random_backbones_last_and_does_not_explain_them(tmp_path, 
     assert {p.stem.rsplit('_', 1)[0] for p in (out/'figures').glob('gradcam_*')} == {f'gradcam_{n}' for n in names[1:]}
     page = (out/'report.html').read_text(encoding='utf-8')
     assert lead(page).startswith(f'{names[0]} ran with random weights and is not compared. ')
+
+def test_an_installed_package_has_the_templates(tmp_path):
+    "Built in a place of its own, since a source tree has them anyway"
+    root = Path(__file__).parent.parent
+    subprocess.run([sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', tmp_path], cwd=root, check=True, capture_output=True)
+    built,source = (p/'ads_sentiment'/'study'/'templates' for p in (tmp_path, root))
+    assert {p.name for p in built.iterdir()} == {p.name for p in source.iterdir()} == {'report.html.j2', 'report.css'}

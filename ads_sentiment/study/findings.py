@@ -34,7 +34,7 @@ def versus(
     if not np.isfinite([low, high, base]).all(): return 'unknown'
     return 'above' if low > base else 'below' if high < base else 'open'
 
-# %% ../../nbs/study/01_findings.ipynb #fb9a5c57
+# %% ../../nbs/study/01_findings.ipynb #547127d5
 score_names = {'macro_f1': 'macro-F1', 'micro_f1': 'micro-F1', 'mean_ap': 'mAP'} # column -> name in a sentence
 
 def _start(score):
@@ -42,6 +42,7 @@ def _start(score):
     name = score_names[score]
     return name if name=='mAP' else name.capitalize().replace('-f1', '-F1')
 
+# %% ../../nbs/study/01_findings.ipynb #1b0b5493
 def _scores(
     d:pd.DataFrame, # Rows of results
     score:str,      # Column of the score
@@ -50,13 +51,14 @@ def _scores(
     ends = dict(value=score, low=f'{score}_low', high=f'{score}_high')
     return {r.backbone: {k: float(r[c]) for k,c in ends.items()} for _,r in d.iterrows()}
 
-# %% ../../nbs/study/01_findings.ipynb #d3cc0538
+# %% ../../nbs/study/01_findings.ipynb #e40d66e6
 baselines = { # column -> (name in a table, in a sentence)
     'all_labels_macro_f1': ('every label', 'predicting every label for every image'),
     'most_frequent_macro_f1': ('most frequent labels', 'always predicting the most frequent labels'),
     'prevalence_random_macro_f1': ('random, by frequency', 'predicting each label at random, as often as it occurs'),
     'chance_mean_ap': ('chance', 'chance')}
 
+# %% ../../nbs/study/01_findings.ipynb #a4a5df04
 def best_baseline(
     row,                  # A row of results
     score:str='macro_f1', # 'macro_f1' or 'mean_ap'
@@ -66,7 +68,7 @@ def best_baseline(
     best = max(cols, key=lambda c: np.nan_to_num(row[c], nan=-1))
     return row[best],baselines[best][1]
 
-# %% ../../nbs/study/01_findings.ipynb #12139b2f
+# %% ../../nbs/study/01_findings.ipynb #3a1b6241
 _verdicts = { # verdict -> text for one backbone, for several
     'above': ('lies above {b} with its whole interval', 'lie above {b} with their whole intervals'),
     'open': ('is not significantly different from {b}, which lies within its interval',
@@ -74,6 +76,7 @@ _verdicts = { # verdict -> text for one backbone, for several
     'below': ('lies below {b} with its whole interval', 'lie below {b} with their whole intervals'),
     'unknown': ("can't be compared with {b}: a number is missing",)*2}
 
+# %% ../../nbs/study/01_findings.ipynb #b1047cde
 def _against_baseline(d, score, verdict, value, base):
     "The finding for the backbones of `d`, which have one verdict against one baseline"
     who = fmt_list(f'{r.backbone} {fmt_score(r, score)}' for _,r in d.iterrows())
@@ -82,7 +85,7 @@ def _against_baseline(d, score, verdict, value, base):
     return Finding('baseline', f'{_start(score)}: {who} {text}.', numbers,
         'A backbone lies above (below) the best baseline only if its whole interval lies above (below) it.')
 
-# %% ../../nbs/study/01_findings.ipynb #c9fa25a8
+# %% ../../nbs/study/01_findings.ipynb #3f53e3c2
 def against_baselines(
     results:pd.DataFrame, # As in results.csv
     score:str='macro_f1', # 'macro_f1' or 'mean_ap'
@@ -95,7 +98,7 @@ def against_baselines(
         groups.setdefault((verdict, value, name), []).append(i)
     return [_against_baseline(results.loc[i], score, *key) for v in _verdicts for key,i in groups.items() if key[0]==v]
 
-# %% ../../nbs/study/01_findings.ipynb #0e6f652a
+# %% ../../nbs/study/01_findings.ipynb #9b7d4727
 def better_of(
     pair, # A row of paired.csv
 )->tuple: # (better, worse), or `None` if the two are not significantly different or a number is missing
@@ -103,7 +106,7 @@ def better_of(
     order = {'above': (pair['first'], pair['second']), 'below': (pair['second'], pair['first'])}
     return order.get(versus(pair['diff_low'], pair['diff_high']))
 
-# %% ../../nbs/study/01_findings.ipynb #e51aeff9
+# %% ../../nbs/study/01_findings.ipynb #b115109c
 def _versus_top(pairs, top):
     "The other backbones by how they compare with `top`: 'above' (`top` is better), 'open', 'unknown'"
     res = dict(above=[], open=[], below=[], unknown=[])
@@ -114,7 +117,7 @@ def _versus_top(pairs, top):
         elif top==r['second']: res[turned.get(where, where)].append(r['first'])
     return res
 
-# %% ../../nbs/study/01_findings.ipynb #264a3da9
+# %% ../../nbs/study/01_findings.ipynb #21afdacc
 def best_backbone(
     results:pd.DataFrame, # As in results.csv
     paired:pd.DataFrame,  # As in paired.csv, or `None`
@@ -136,7 +139,7 @@ def best_backbone(
     return [Finding('best', text, numbers,
         'A backbone beats another only if the whole interval of their difference on the same images lies above 0.')]
 
-# %% ../../nbs/study/01_findings.ipynb #9cfef9b2
+# %% ../../nbs/study/01_findings.ipynb #0405de86
 annotator_scores = ['human_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1']
 
 def has_annotator(
@@ -145,7 +148,7 @@ def has_annotator(
     "Check whether results hold the scores of one annotator"
     return set(annotator_scores) <= set(results) and bool(results[annotator_scores].notna().all(axis=None))
 
-# %% ../../nbs/study/01_findings.ipynb #a5f2b946
+# %% ../../nbs/study/01_findings.ipynb #29f9ee3d
 _annotator_verdicts = {
     'above': 'above one annotator, {a}; the intervals do not touch',
     'below': 'below one annotator, {a}; the intervals do not touch',
@@ -158,6 +161,7 @@ def _annotator_verdict(r):
     ends = [versus(low, high, r[f'human_macro_f1_{end}']) for end in ('low', 'high')]
     return 'unknown' if 'unknown' in ends else ends[0] if ends[0]==ends[1] else 'open'
 
+# %% ../../nbs/study/01_findings.ipynb #02caaf56
 def against_annotator(
     results:pd.DataFrame, # As in results.csv
 )->list: # A `Finding` per verdict; none where labels don't come from votes
@@ -174,14 +178,14 @@ def against_annotator(
             'A backbone lies above (below) one annotator only if their two intervals do not touch.'))
     return res
 
-# %% ../../nbs/study/01_findings.ipynb #92db6c54
+# %% ../../nbs/study/01_findings.ipynb #0c734af5
 def n_trials(
     results:pd.DataFrame, # As in results.csv
 )->int:
     "Count the trained models that a score is the mean of"
     return int(results.n_splits.iloc[0])*len(results.seeds.iloc[0].split())
 
-# %% ../../nbs/study/01_findings.ipynb #e6b57f51
+# %% ../../nbs/study/01_findings.ipynb #5c486c92
 def interval_limits(
     results:pd.DataFrame, # As in results.csv
     level=None,           # Coverage of the intervals, such as .95
@@ -196,7 +200,7 @@ def interval_limits(
     return [Finding('intervals', text, dict(level=level, n_trials=n),
         'A bootstrap over test images covers the choice of these images only.')]
 
-# %% ../../nbs/study/01_findings.ipynb #0601a883
+# %% ../../nbs/study/01_findings.ipynb #874b3004
 _divided = 'A pair of near-duplicates is divided if its two images are in different sets of the split.'
 
 def split_leaks(
@@ -209,7 +213,7 @@ def split_leaks(
             'between the train, validation and test set, so scores can be too high; leaks.csv lists them.')
     return [Finding('leaks', text, dict(divided=n), _divided)]
 
-# %% ../../nbs/study/01_findings.ipynb #1fcc5b5f
+# %% ../../nbs/study/01_findings.ipynb #e531eafe
 def duplicate_pairs(
     n_pairs:int,              # Pairs found, or `None` if nobody looked for them
     leaks:pd.DataFrame=None,  # As in leaks.csv, or `None` if no pair is divided
@@ -220,14 +224,14 @@ def duplicate_pairs(
     sets = pd.DataFrame(columns=['split_a', 'split_b']) if leaks is None else leaks[['split_a', 'split_b']]
     test = int(((sets=='test').any(axis=1) & (sets=='train').any(axis=1)).sum())
     text = f"{fmt_count(n_pairs, 'pair of images shows', 'pairs of images show')} nearly the same picture. "
-    if not n_pairs: text = 'No near-duplicates were found: no two images show nearly the same picture.'
+    if not n_pairs: text = 'No near-duplicates were found among the images.'
     elif not len(sets): text += f'None of them is divided between the sets of the {split}.'
     else: text += (f'The {split} divides {len(sets):,} of them between the train, validation and test set; '
         f'{test:,} of these with one image in the train set and the other in the test set. '
         'The model has nearly seen such a test image in training, so scores can be too high.')
     return [Finding('duplicates', text, dict(pairs=n_pairs, divided=len(sets), train_test=test), _divided)]
 
-# %% ../../nbs/study/01_findings.ipynb #5c25e7f5
+# %% ../../nbs/study/01_findings.ipynb #770f8411
 def _choices(history, way, by):
     "For each backbone the value of `way` with the best `by`, and whether it is at the end of the grid"
     res = {}
@@ -237,10 +241,11 @@ def _choices(history, way, by):
         res[name] = (float(value), bool(value==h[way].max() or way=='l2' and value==h[way].min()))
     return res
 
-# %% ../../nbs/study/01_findings.ipynb #89aa9806
+# %% ../../nbs/study/01_findings.ipynb #11b72500
 _best_by = {'valid_loss': 'the lowest validation loss', 'macro_f1': 'the highest validation macro-F1',
     'mean_ap': 'the highest validation mAP'}
 
+# %% ../../nbs/study/01_findings.ipynb #91fbe6c7
 def training_choices(
     history:pd.DataFrame,      # As in history.csv: one row per backbone and epoch, or per backbone and `l2`
     best_by:str='valid_loss',  # Field of the recipe: what chooses the epoch; `l2` is chosen by mAP
@@ -260,7 +265,7 @@ def training_choices(
     return [Finding('choice', text, dict(way=way, chosen={n: v for n,(v,_) in chosen.items()}, at_end=ends),
         'A choice is at the end if it is the last epoch, or the largest or smallest l2 that was tried.')]
 
-# %% ../../nbs/study/01_findings.ipynb #3f790dee
+# %% ../../nbs/study/01_findings.ipynb #8005abc2
 def label_baseline(
     per_label:pd.DataFrame, # Columns test_positives, tp, fp, fn, tn
 )->pd.Series: # NaN for a label without test images
@@ -268,7 +273,7 @@ def label_baseline(
     p = per_label.test_positives / per_label[['tp','fp','fn','tn']].sum(axis=1).replace(0, np.nan)
     return (2*p/(1+p)).where(per_label.test_positives > 0)
 
-# %% ../../nbs/study/01_findings.ipynb #4da5ec81
+# %% ../../nbs/study/01_findings.ipynb #b531aac8
 def labels_above_baseline(
     per_label:pd.DataFrame, # As in per_label.csv
     names=None,             # Backbones in the order of the sentence; default: that of the table
@@ -286,7 +291,7 @@ def labels_above_baseline(
     return [Finding('labels_above', text, {n: dict(above=k, labels=m) for n,(k,m) in above.items()},
         'A label counts if its F1 is higher than 2p/(1+p), where p is its share of the test images.')]
 
-# %% ../../nbs/study/01_findings.ipynb #62bdba1e
+# %% ../../nbs/study/01_findings.ipynb #98e17321
 few_images = 20 # below this number of test images, an F1 is called unstable
 
 def rare_labels(
@@ -301,7 +306,7 @@ def rare_labels(
     return [Finding('rare', text, dict(rare=rare, labels=len(n)),
         f'A label is rare if it has 1 to {few_images-1} test images.')]
 
-# %% ../../nbs/study/01_findings.ipynb #bce7949e
+# %% ../../nbs/study/01_findings.ipynb #264dbf76
 def unpredictable_labels(
     per_label:pd.DataFrame, # As in per_label.csv, with or without column predictable
     names=None,             # Backbones in the order of the sentence; default: that of the table
@@ -317,7 +322,7 @@ def unpredictable_labels(
     return [Finding('not_predictable', text, never,
         'A label is not predictable if its F1 on held-out images is not above that of predicting it always.')]
 
-# %% ../../nbs/study/01_findings.ipynb #770b57df
+# %% ../../nbs/study/01_findings.ipynb #6755b7cf
 def absent_labels(
     per_label:pd.DataFrame, # As in per_label.csv
 )->list: # One `Finding`; none if each label has test images
@@ -328,7 +333,7 @@ def absent_labels(
     text = f"{none} of {len(n)} labels {'has' if none==1 else 'have'} no test image; their F1 counts as 0 in macro-F1."
     return [Finding('absent', text, dict(absent=none, labels=len(n)), 'A label is absent if no test image has it.')]
 
-# %% ../../nbs/study/01_findings.ipynb #751a16b1
+# %% ../../nbs/study/01_findings.ipynb #7df65982
 def _alpha(d):
     "Sentences on the alphas of labels; `d` is agreement.csv, with the mean in the last row"
     labels,mean = d[:-1].dropna(subset=['alpha']),d.iloc[-1]
@@ -341,6 +346,7 @@ def _alpha(d):
     return text + f"For {fmt_count(below, 'label')} alpha is below 2/3, under which Krippendorff advises " \
         f"to draw no conclusions; for {fmt_count(chance, 'label')} the interval reaches down to chance."
 
+# %% ../../nbs/study/01_findings.ipynb #98249adc
 def annotator_agreement(
     agreement:pd.DataFrame, # As in agreement.csv: one row per label, the mean in the last one; or `None`
 )->list: # One `Finding`; none where labels don't come from votes
@@ -354,7 +360,7 @@ def annotator_agreement(
     return [Finding('agreement', text + _alpha(agreement), numbers,
         'A label is below the limit if its alpha is below 2/3, and at chance if its interval reaches down to 0.')]
 
-# %% ../../nbs/study/01_findings.ipynb #f802527a
+# %% ../../nbs/study/01_findings.ipynb #9267524d
 def random_weights(
     random:pd.DataFrame,   # Rows of results.csv with random weights
     all_random:bool=False, # True if no backbone has pretrained weights
@@ -367,7 +373,7 @@ def random_weights(
     return [Finding('random_weights', text, dict(backbones=names),
         'A backbone with random weights is compared with no pretrained one.')]
 
-# %% ../../nbs/study/01_findings.ipynb #8789809e
+# %% ../../nbs/study/01_findings.ipynb #3256e749
 _headline_verdicts = {'above': 'its whole interval lies above', 'below': 'its whole interval lies below',
     'open': 'it is not significantly different from', 'unknown': 'a number is missing to compare it with'}
 
@@ -386,14 +392,14 @@ def headline(
     numbers = dict(backbone=r.backbone, **_scores(d, 'macro_f1')[r.backbone], baseline=float(base), verdict=verdict)
     return [Finding('headline', text, numbers, rule)]
 
-# %% ../../nbs/study/01_findings.ipynb #84fdfd7e
+# %% ../../nbs/study/01_findings.ipynb #a5d43b90
 def lead_findings(
     run, # Object with the attributes random, all_random and results
 )->list: # `Finding`s
     "State what a reader must know first"
     return random_weights(run.random, run.all_random) + headline(run.results)
 
-# %% ../../nbs/study/01_findings.ipynb #56ea1b2e
+# %% ../../nbs/study/01_findings.ipynb #14b69ca7
 def reading_findings(
     run, # Object with the attributes config, names, results, paired, per_label, history and leaks
 )->list: # `Finding`s
@@ -407,7 +413,7 @@ def reading_findings(
     res += labels_above_baseline(run.per_label, run.names, n_trials(run.results)) + rare_labels(run.per_label)
     return res + unpredictable_labels(run.per_label, run.names) + absent_labels(run.per_label)
 
-# %% ../../nbs/study/01_findings.ipynb #edf7822a
+# %% ../../nbs/study/01_findings.ipynb #e737a37f
 def duplicate_findings(
     run, # Object with the attributes folder, config, results and leaks
 )->list: # One `Finding`; none if nobody looked for near-duplicates
@@ -417,7 +423,7 @@ def duplicate_findings(
     split = 'first of the splits' if r.n_splits > 1 else f'{r.split} split'
     return duplicate_pairs(run.config.get('n_duplicate_pairs') if looked else None, run.leaks, split)
 
-# %% ../../nbs/study/01_findings.ipynb #0af0d51a
+# %% ../../nbs/study/01_findings.ipynb #1959a81e
 def findings(
     run, # Object with the attributes of a read run: folder, config, names, random, all_random and the tables
 )->list: # `Finding`s

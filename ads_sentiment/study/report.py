@@ -129,27 +129,29 @@ def _set_random_aside(run):
     run.names = list(run.results.backbone)
     return run
 
-# %% ../../nbs/study/02_report.ipynb #889ca19c
+# %% ../../nbs/study/02_report.ipynb #61b91b93
 class Block(SimpleNamespace):
     "A piece of a page; `kind` names the macro of the template that shows it"
 
+# %% ../../nbs/study/02_report.ipynb #212eff75
 def _text(text): return Block(kind='text', text=text)
 def _heading(text): return Block(kind='heading', text=text)
 def _findings(found): return Block(kind='findings', found=found)
 def _details(summary, *blocks): return Block(kind='details', summary=summary, blocks=[b for b in blocks if b])
 def _files(text, names): return Block(kind='files', text=text, names=names)
 
-# %% ../../nbs/study/02_report.ipynb #0cbc5c23
+# %% ../../nbs/study/02_report.ipynb #e698d7b8
 _env = Environment(loader=PackageLoader('ads_sentiment.study', 'templates'), autoescape=True, undefined=StrictUndefined,
     trim_blocks=True, lstrip_blocks=True)
 
+# %% ../../nbs/study/02_report.ipynb #89cc1892
 def _render(
     blocks, # `Block`s and `Table`s
 )->Markup: # Safe HTML
     "Turn blocks into HTML; every text in them is escaped"
     return _env.get_template('report.html.j2').module.blocks(blocks)
 
-# %% ../../nbs/study/02_report.ipynb #070ac7f2
+# %% ../../nbs/study/02_report.ipynb #c4332f49
 def _data_uri(
     raw:bytes, # A PNG
     name,      # File, for the message
@@ -166,12 +168,13 @@ def _data_uri(
     kind,data = ('jpeg', buf.getvalue()) if len(buf.getvalue()) < len(raw)/2 else ('png', raw)
     return f'data:image/{kind};base64,{base64.b64encode(data).decode()}',*rgba.size
 
-# %% ../../nbs/study/02_report.ipynb #33fe1066
+# %% ../../nbs/study/02_report.ipynb #8f6c3989
 def _figure(raw, name, alt):
     "A PNG as a block, with `alt` as its caption"
     src,width,height = _data_uri(raw, name)
     return Block(kind='figure', src=src, width=width, height=height, alt=alt)
 
+# %% ../../nbs/study/02_report.ipynb #983904bc
 def _take(
     run,      # A run that was read
     name:str, # Figure without '.png'
@@ -181,7 +184,7 @@ def _take(
     path = run.figures.pop(name, None)
     return [_figure(path.read_bytes(), path, alt)] if path else []
 
-# %% ../../nbs/study/02_report.ipynb #9329a8f5
+# %% ../../nbs/study/02_report.ipynb #0cbfe279
 def _matching(
     run,         # A run that was read
     pattern:str, # Regular expression for whole names; group 1 is the backbone, group 2 (if any) a number
@@ -192,11 +195,12 @@ def _matching(
     place = {n: i for i,n in reversed(list(enumerate(names)))}
     return sorted(found, key=lambda f: (place.get(f[1], len(names)), f[1], int(f[2] or 0)))
 
+# %% ../../nbs/study/02_report.ipynb #da7b2645
 def _take_all(run, pattern, alt):
     "Take all figures whose names match; in `alt`, `{b}` is the backbone and `{k}` the number"
     return [f for n,b,k in _matching(run, pattern) for f in _take(run, n, alt.format(b=b, k=k))]
 
-# %% ../../nbs/study/02_report.ipynb #82f0cb50
+# %% ../../nbs/study/02_report.ipynb #74e480d9
 def _pairs(run):
     "Which backbones are significantly different"
     if run.paired is None: return []
@@ -204,12 +208,13 @@ def _pairs(run):
     return [_heading('Are they different?'), Block(kind='explain_pairs', n_pairs=n), pair_table(run, 'macro_f1'),
         _details('The same for micro-F1 and mAP', pair_table(run, 'micro_f1'), pair_table(run, 'mean_ap'))]
 
-# %% ../../nbs/study/02_report.ipynb #e04d26d9
+# %% ../../nbs/study/02_report.ipynb #eda18210
 def _annotator(run):
     "One annotator, the models and all labels against the votes of the others"
     if not has_annotator(run.results): return []
     return [_heading('One annotator by the same rule'), Block(kind='explain_annotator'), annotator_table(run)]
 
+# %% ../../nbs/study/02_report.ipynb #a2a50929
 def _comparison(run):
     "Scores, their figure, the pairs and one annotator"
     alt = 'Macro-F1 and mAP of each backbone with intervals; lines are the baselines. The numbers are in the tables.'
@@ -217,18 +222,18 @@ def _comparison(run):
         alt += ' At the right, one annotator (grey band: interval) and the backbones against the votes of the others.'
     return [score_table(run), *_take(run, 'results', alt), *_pairs(run), *_annotator(run)]
 
-# %% ../../nbs/study/02_report.ipynb #4b93b172
+# %% ../../nbs/study/02_report.ipynb #5376fe16
 def _reading(run):
     "How to read the scores"
     return [_findings(reading_findings(run))]
 
-# %% ../../nbs/study/02_report.ipynb #19d922c0
+# %% ../../nbs/study/02_report.ipynb #5249ebbf
 def _random(run):
     "The backbones with random weights; nothing if all backbones are pretrained, or none is"
     if run.all_random or run.random.empty: return []
     return [Block(kind='explain_random'), random_table(run)]
 
-# %% ../../nbs/study/02_report.ipynb #3f165b4a
+# %% ../../nbs/study/02_report.ipynb #137a7785
 def _labels(run):
     "Tables and figure per label"
     alt = 'F1 of each label and backbone; a bar is the F1 of predicting the label for every image.'
@@ -236,13 +241,14 @@ def _labels(run):
     details = [_details(f'All numbers of {n}', label_details(run, n)) for n in names]
     return [label_table(run), *_take(run, 'per_label_f1', alt), *details]
 
-# %% ../../nbs/study/02_report.ipynb #b9d34cfe
+# %% ../../nbs/study/02_report.ipynb #73ffb1ee
 def _best_drawn(run):
     "The backbone with the highest macro-F1 among those with Grad-CAM figures, or `None`"
     drawn = {b for _,b,_ in _matching(run, r'gradcam_(.+)_(\d+)')}
     ranked = run.results.dropna(subset=['macro_f1']).sort_values('macro_f1', ascending=False, kind='stable').backbone
     return next((n for n in ranked if n.replace('/', '_') in drawn), None)
 
+# %% ../../nbs/study/02_report.ipynb #39e0306d
 def _evidence(run):
     "Grad-CAM figures of the backbone with the highest macro-F1, a pretrained one if there is any"
     best = _best_drawn(run)
@@ -253,7 +259,7 @@ def _evidence(run):
         'last layer (Grad-CAM) and, if the head sees several feature stages, from all of them together.')
     return (note if run.all_random and best else []) + figures
 
-# %% ../../nbs/study/02_report.ipynb #e8f04145
+# %% ../../nbs/study/02_report.ipynb #a2c18cc1
 def _more_tables(run):
     "Scores without intervals, spreads, size and time"
     res = [_heading('More scores'), more_scores_table(run), Block(kind='facts', pairs=score_meanings(run))]
@@ -261,17 +267,18 @@ def _more_tables(run):
     if cost := cost_table(run): res += [_heading('Size and time'), cost]
     return res
 
-# %% ../../nbs/study/02_report.ipynb #2d37a0fc
+# %% ../../nbs/study/02_report.ipynb #8edca756
 def _predictions(run):
     "Labels per image, truth and prediction, and the first images"
     return [prediction_table(run), example_table(run)]
 
+# %% ../../nbs/study/02_report.ipynb #98bb4d6c
 def _confusions(run):
     "Confusion matrices, one figure per backbone"
     return _take_all(run, 'confusion_(.+)',
         '{b}: a 2 x 2 matrix for each label, truth down, prediction across, shaded by the share of the row.')
 
-# %% ../../nbs/study/02_report.ipynb #2fc9e034
+# %% ../../nbs/study/02_report.ipynb #fc11970b
 def _agreement_figure(run):
     "Krippendorff's alpha per label as a block"
     d,png = run.agreement,io.BytesIO()
@@ -281,6 +288,7 @@ def _agreement_figure(run):
     return _figure(png.getvalue(), 'agreement', f"Krippendorff's alpha of each label with its {level}interval; "
         'the mean over the labels is a line and its interval a band.')
 
+# %% ../../nbs/study/02_report.ipynb #f988841e
 def _agreement(run):
     "Agreement of annotators: finding, figure, table; nothing where labels don't come from votes"
     if run.agreement is None: return []
@@ -288,14 +296,14 @@ def _agreement(run):
     if run.agreement.alpha[:-1].notna().any(): res.append(_agreement_figure(run))
     return [*res, _details('All numbers of agreement', agreement_table(run))]
 
-# %% ../../nbs/study/02_report.ipynb #c81bd3f5
+# %% ../../nbs/study/02_report.ipynb #398198ae
 def _about(run):
     "Data, split, seeds, backbones, weights and recipe"
     facts = Block(kind='facts', pairs=[(k, fmt_value(v)) for k,v in run_facts(run) if v is not None])
     alt = 'Number of images with each label in the train, validation and test set.'
     return [facts, *_take(run, 'label_distribution', alt)]
 
-# %% ../../nbs/study/02_report.ipynb #0ca3ecb6
+# %% ../../nbs/study/02_report.ipynb #4aafc4f6
 def _duplicates(run):
     "Near-duplicates: finding and the first pairs; nothing where nobody looked for them"
     found = duplicate_findings(run)
@@ -304,7 +312,7 @@ def _duplicates(run):
         res += [duplicate_table(run), _files('All divided pairs are in', ['leaks.csv'])]
     return res
 
-# %% ../../nbs/study/02_report.ipynb #cbe51cf8
+# %% ../../nbs/study/02_report.ipynb #de18d525
 def _training(run):
     "Curves over epochs, or over regularization strengths"
     text = 'Loss and mAP against the regularization strength l2 for each backbone, on the training images and on ' \
@@ -314,6 +322,7 @@ def _training(run):
             'highest macro-F1 are marked.'
     return _take(run, 'curves', f'{text} {conditions(run, first=True)}.')
 
+# %% ../../nbs/study/02_report.ipynb #3970302e
 def _filters(run):
     "The smoothing filter, transforms, and the first filters of each backbone"
     before_after = 'Images before and after the filter, a crop enlarged, and the difference made brighter.'
@@ -321,11 +330,12 @@ def _filters(run):
         + _take(run, 'transforms', 'Images under different transforms, one row each.') \
         + _take_all(run, 'first_filters_(.+)', '{b}: the filters of its first convolution, all on one scale.')
 
+# %% ../../nbs/study/02_report.ipynb #0439549e
 def _other(run):
     "Figures that no section knows"
     return [f for n in list(run.figures) for f in _take(run, n, f'Figure {n}')]
 
-# %% ../../nbs/study/02_report.ipynb #d22b9a5c
+# %% ../../nbs/study/02_report.ipynb #24927d16
 def _left_out(
     run,      # A run that was read
     n:int=50, # Images listed
@@ -337,10 +347,11 @@ def _left_out(
     if k > n: text += f' The first {n} are listed; all of them are in skipped.csv.'
     return [_text(text), *skipped_tables(run, n)]
 
-# %% ../../nbs/study/02_report.ipynb #eb7a5427
+# %% ../../nbs/study/02_report.ipynb #0dc7ef19
 _run_files = ('config.json results.csv per_label.csv history.csv predictions.csv skipped.csv paired.csv agreement.csv '
     'leaks.csv').split()
 
+# %% ../../nbs/study/02_report.ipynb #d1829ee5
 def _again(run):
     "How to reproduce the run: command, recipe, settings, versions, files"
     c,res = run.config,[]
@@ -351,7 +362,7 @@ def _again(run):
     files = [n for n in _run_files if (run.folder/n).is_file()]
     return [*res, *tables, _files('The tables behind this page lie beside it:', files)]
 
-# %% ../../nbs/study/02_report.ipynb #ad719598
+# %% ../../nbs/study/02_report.ipynb #f3c0f147
 def _lead(
     run, # A run that was read
 )->str: # A few sentences
@@ -360,7 +371,7 @@ def _lead(
     recipe = [f'Recipe {name}.'] if name else []
     return ' '.join([*(f.text for f in lead_findings(run)), *recipe, f'{conditions(run)}.'])
 
-# %% ../../nbs/study/02_report.ipynb #bc021fe8
+# %% ../../nbs/study/02_report.ipynb #7a51fcfd
 _sections = { # id -> (name, function); those of `_open` are not folded
     'comparison': ('Comparison', _comparison), 'reading': ('How to read it', _reading),
     'random': ('Random weights', _random), 'labels': ('Scores per label', _labels),
@@ -372,7 +383,7 @@ _sections = { # id -> (name, function); those of `_open` are not folded
     'again': ('How to reproduce the run', _again)}
 _open = {'comparison', 'reading', 'random', 'labels', 'evidence'}
 
-# %% ../../nbs/study/02_report.ipynb #28e62c46
+# %% ../../nbs/study/02_report.ipynb #817a2bed
 def write_report(
     folder, # Folder of a finished run
 )->Path: # `report.html` in it

@@ -22,7 +22,7 @@ def recipe_name(
     near = min(differ, key=lambda n: len(differ[n]))
     return f"{near}, with {fmt_list(f'{k} {fmt_value(v)}' for k,v in differ[near].items())}" if differ[near] else near
 
-# %% ../../nbs/study/01_report_settings.ipynb #7ee6d379
+# %% ../../nbs/study/01_report_settings.ipynb #ee325e57
 _best_by = {'valid_loss': 'lowest validation loss', 'macro_f1': 'highest validation macro-F1',
     'mean_ap': 'highest validation mAP'}
 _thresholds = {'logits': '0.5 on logits, that is 0.622 on probabilities', 'half': '0.5 for every label',
@@ -30,6 +30,7 @@ _thresholds = {'logits': '0.5 on logits, that is 0.622 on probabilities', 'half'
     'shrunk': 'one per label, tuned {held} and shrunk towards a common one',
     'expected': 'one per label, half the best expected F1 of the calibrated probabilities {held}'}
 
+# %% ../../nbs/study/01_report_settings.ipynb #bb6d2a53
 def recipe_facts(
     config:dict, # Configuration of a run
 )->list: # (name, value); none without a recipe
@@ -45,10 +46,11 @@ def recipe_facts(
     return [('Training of the head', how),
         ('Thresholds', _thresholds[r['thresholds']].format(held=held))]
 
-# %% ../../nbs/study/01_report_settings.ipynb #0792d863
+# %% ../../nbs/study/01_report_settings.ipynb #7899be27
 _unused = { # solver -> fields that it ignores
     'adam': 'l2 folds'.split(), 'lbfgs': 'epochs lr lr_min best_by passes drop'.split()}
 
+# %% ../../nbs/study/01_report_settings.ipynb #11b0c105
 def recipe_table(
     config:dict, # Configuration of a run
 )->Table: # `None` without a recipe
@@ -60,7 +62,7 @@ def recipe_table(
     ignored = [[k, f"{fmt_value(r[k])}, not used by solver {r['solver']}"] for k in unused]
     return Table(f'Recipe: {recipe_name(config)}', ['field', 'value'], rows + ignored, n_text=2, n_plain=len(rows))
 
-# %% ../../nbs/study/01_report_settings.ipynb #2470ca47
+# %% ../../nbs/study/01_report_settings.ipynb #77e4d3f1
 _shown = set('data data_note command versions backbones seed seeds split splits recipe recipe_name n_images n_labels '
              'n_train n_valid n_test n_skipped n_absent n_duplicate_pairs n_leaks'.split())
 
@@ -74,14 +76,16 @@ def setting_tables(
     rows = lambda d: [[k, fmt_value(v)] for k,v in d.items()]
     return [Table(caption, [name, value], rows(d), n_text=2) for caption,name,value,d in tables if d]
 
-# %% ../../nbs/study/01_report_settings.ipynb #e5426e64
+# %% ../../nbs/study/01_report_settings.ipynb #2cf0ccd1
 _split_kinds = {'reference': 'reference (shuffled and cut, or as the data set has it)',
     'stratified': 'stratified, with near-duplicates together'}
 
+# %% ../../nbs/study/01_report_settings.ipynb #772639e8
 def _counts(config, **kinds):
     "The counts that the configuration has, as a list of texts in one; or `None`"
     return ', '.join(f'{config[k]:,} {what}' for k,what in kinds.items() if isinstance(config.get(k), int)) or None
 
+# %% ../../nbs/study/01_report_settings.ipynb #e15c0abb
 def run_facts(
     run, # Object with the attributes config and results
 )->list: # (name, value); the value is `None` if the run does not state it

@@ -62,7 +62,7 @@ def _score_rows(results):
     "Backbone and weights, and the scores with their intervals"
     return [[(r.backbone, r.weights), *(fmt_score(r, c) for c in _scores)] for _,r in results.iterrows()]
 
-# %% ../../nbs/study/01_report_tables.ipynb #8df6c4a1
+# %% ../../nbs/study/01_report_tables.ipynb #6d2cb1a7
 def score_table(
     run, # Object with the attributes results, names and config
 )->Table:
@@ -72,7 +72,7 @@ def score_table(
         ['backbone and weights', *_scores.values()], rows + baseline_rows(run.results),
         conditions(run), n_plain=len(rows))
 
-# %% ../../nbs/study/01_report_tables.ipynb #cd7a17dd
+# %% ../../nbs/study/01_report_tables.ipynb #6b428c1c
 def random_table(
     run, # Object with the attributes random and config
 )->Table:
@@ -81,17 +81,19 @@ def random_table(
     return Table(f'Scores with random weights, with {level}intervals',
         ['backbone and weights', *_scores.values()], _score_rows(run.random), f'Data: {r.data}, {r.split} split')
 
-# %% ../../nbs/study/01_report_tables.ipynb #5307e57d
+# %% ../../nbs/study/01_report_tables.ipynb #87736453
 def _pair_cell(r, c, spec):
     "A number with its interval"
     if not np.isfinite(r[c]): return '–'
     return f'{r[c]:{spec}} ({r[c+"_low"]:{spec}} to {r[c+"_high"]:{spec}})'
 
+# %% ../../nbs/study/01_report_tables.ipynb #78ccb08e
 def _verdict(r):
     "Which backbone is better, in words"
     if not np.isfinite([r['diff_low'], r['diff_high']]).all(): return 'a number is missing'
     return '{} beats {}'.format(*better_of(r)) if better_of(r) else 'not significantly different'
 
+# %% ../../nbs/study/01_report_tables.ipynb #8da0a47d
 def pair_table(
     run,        # Object with the attributes paired, results, names and config
     metric:str, # 'macro_f1', 'micro_f1' or 'mean_ap'
@@ -106,13 +108,14 @@ def pair_table(
         ['first and second', 'verdict', 'difference, first − second', 'ratio, first / second', 'p'], rows,
         conditions(run), n_text=2)
 
-# %% ../../nbs/study/01_report_tables.ipynb #2fa316c7
+# %% ../../nbs/study/01_report_tables.ipynb #0f7cd3a1
 def _shared_rows(results, name, col):
     "One row with a score that all backbones share, or one per value with its backbones"
     groups = results.groupby(results[col].round(6), sort=False)
     who = lambda g: f'{name} ({fmt_list(g.backbone)})' if len(groups) > 1 else name
     return [[who(g), fmt_score(g.iloc[0], col)] for _,g in groups]
 
+# %% ../../nbs/study/01_report_tables.ipynb #2a2ccb19
 def annotator_table(
     run, # Object with the attributes results, names and config
 )->Table: # `None` where labels don't come from votes
@@ -125,7 +128,7 @@ def annotator_table(
         rows + _shared_rows(d, 'baseline: every label', 'held_out_all_labels_macro_f1'),
         conditions(run, first=True), n_plain=len(rows))
 
-# %% ../../nbs/study/01_report_tables.ipynb #232e8197
+# %% ../../nbs/study/01_report_tables.ipynb #3347945f
 _extra = { # column -> (name, explanation)
     'roc_auc': ('ROC-AUC', 'How often an image with a label gets a higher probability than an image without it, '
                 'mean over labels; 0.5 is chance. Higher is better.'),
@@ -137,6 +140,7 @@ _extra = { # column -> (name, explanation)
     'top3_hit': ('top-3 hit', 'Share of images for which one of the three most probable labels {who}. '
                  'Higher is better.')}
 
+# %% ../../nbs/study/01_report_tables.ipynb #a0ac46a9
 def more_scores_table(
     run, # Object with the attributes results and names
 )->Table:
@@ -146,7 +150,7 @@ def more_scores_table(
     head = ['backbone', *(name for name,_ in cols.values())]
     return Table('More scores on the test set, without intervals', head, rows, conditions(run))
 
-# %% ../../nbs/study/01_report_tables.ipynb #275842e5
+# %% ../../nbs/study/01_report_tables.ipynb #137c6703
 def score_meanings(
     run, # Object with the attributes results and agreement
 )->list: # (name, explanation)
@@ -154,7 +158,7 @@ def score_meanings(
     who = 'is a label of the image' if run.agreement is None else 'was named by at least one annotator'
     return [(name, why.format(who=who)) for k,(name,why) in _extra.items() if k in run.results]
 
-# %% ../../nbs/study/01_report_tables.ipynb #5be96285
+# %% ../../nbs/study/01_report_tables.ipynb #6c809471
 _spreads = {f'{k}_sd_{s}': f'{_scores[k]}, between {s}' for k in ('macro_f1', 'mean_ap') for s in ('seeds', 'splits')}
 
 def spread_table(
@@ -166,7 +170,7 @@ def spread_table(
     rows = [[r.backbone, *(fmt_number(r[k]) for k in cols)] for _,r in run.results.iterrows()]
     return Table('Spread of the scores', ['backbone', *cols.values()], rows, conditions(run))
 
-# %% ../../nbs/study/01_report_tables.ipynb #bead22bd
+# %% ../../nbs/study/01_report_tables.ipynb #bae48c1b
 _costs = { # column -> (name, digits or function)
     'image_size': ('image size', 0), 'params_m': ('parameters (M)', 1), 'gflops': ('GFLOPs', 2),
     'l2': ('regularization strength l2', '{:g}'.format), 'epochs': ('epochs', 0),
@@ -174,6 +178,7 @@ _costs = { # column -> (name, digits or function)
     'feature_seconds': ('features', fmt_time), 'head_seconds': ('training the head', fmt_time),
     'total_seconds': ('in all', fmt_time)}
 
+# %% ../../nbs/study/01_report_tables.ipynb #e135a12c
 def cost_table(
     run, # Object with the attributes results and names
 )->Table: # `None` if the results have no such columns
@@ -185,7 +190,7 @@ def cost_table(
     if n_trials(run.results) > 1: caption += ' of the first split and seed; the last column is the time of all'
     return Table(caption, ['backbone', *(h for h,_ in cols.values())], rows, conditions(run, first=True))
 
-# %% ../../nbs/study/01_report_tables.ipynb #d3e810c0
+# %% ../../nbs/study/01_report_tables.ipynb #b0622e53
 def label_table(
     run, # Object with the attributes per_label, results and names
 )->Table:
@@ -200,7 +205,7 @@ def label_table(
     head = ['label', 'training images', 'test images', 'F1 of predicting it for every image', *names]
     return Table('F1 per label on the test set', head, rows, conditions(run, first=True))
 
-# %% ../../nbs/study/01_report_tables.ipynb #f9e566af
+# %% ../../nbs/study/01_report_tables.ipynb #b1881c7a
 _label_columns = {'threshold': 'threshold', 'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'AP',
     'roc_auc': 'ROC-AUC', 'share': 'share of positives', 'mean_prob': 'mean probability',
     'ece': 'calibration error', 'tp': 'hits', 'fp': 'false alarms', 'fn': 'misses', 'tn': 'correct rejections'}
@@ -210,6 +215,7 @@ def _label_cell(r, c):
     if c=='threshold' and not np.isfinite(r[c]): return 'not predicted'
     return fmt_number(r[c], 0 if c in ('tp','fp','fn','tn') else 3)
 
+# %% ../../nbs/study/01_report_tables.ipynb #8f687db0
 def label_details(
     run,      # Object with the attributes per_label, results and names
     name:str, # A backbone
@@ -220,14 +226,14 @@ def label_details(
     rows = [[r.label, *(_label_cell(r, c) for c in cols)] for _,r in d.iterrows()]
     return Table(f'{name}, per label', ['label', *cols.values()], rows, conditions(run, first=True, names=[name]))
 
-# %% ../../nbs/study/01_report_tables.ipynb #9331cffd
+# %% ../../nbs/study/01_report_tables.ipynb #8681fe86
 def label_set(
     s:str, # Labels joined by '|'
 )->frozenset:
     "Split the labels of one image"
     return frozenset(t for t in s.split('|') if t)
 
-# %% ../../nbs/study/01_report_tables.ipynb #c990f9eb
+# %% ../../nbs/study/01_report_tables.ipynb #d9c0a45e
 def shown_predictions(
     run, # Object with the attribute predictions
 )->tuple: # (predictions, name of the set)
@@ -236,7 +242,7 @@ def shown_predictions(
     if (d.split=='test').any(): return d[d.split=='test'],'test'
     return d,fmt_list(d.split.unique())
 
-# %% ../../nbs/study/01_report_tables.ipynb #b6e103c1
+# %% ../../nbs/study/01_report_tables.ipynb #42333d02
 def prediction_table(
     run, # Object with the attributes predictions, results and names
 )->Table:
@@ -251,7 +257,7 @@ def prediction_table(
              fmt_number((g.n_p==0).sum(), 0), fmt_number(g.right.mean())] for n,g in groups.items() if len(g)]
     return Table(f'Predictions on the {which} set', head, rows, conditions(run, first=True))
 
-# %% ../../nbs/study/01_report_tables.ipynb #961e869f
+# %% ../../nbs/study/01_report_tables.ipynb #8401fdc8
 def example_table(
     run,     # Object with the attributes predictions, results and names
     n:int=8, # Images
@@ -264,7 +270,7 @@ def example_table(
     return Table(f'The first {len(some)} images, {some.backbone.iloc[0]}', ['image', 'labels', 'predicted'], rows,
         conditions(run, first=True, names=[some.backbone.iloc[0]]), n_text=3)
 
-# %% ../../nbs/study/01_report_tables.ipynb #840bb1b5
+# %% ../../nbs/study/01_report_tables.ipynb #e643f283
 def agreement_table(
     run, # Object with the attributes agreement and config
 )->Table:
@@ -275,7 +281,7 @@ def agreement_table(
     return Table('Agreement per label', ['label', 'votes', 'share of annotators who named it', 'alpha'], rows,
         f"Data: {run.config.get('data')}, all images with votes in all sets; no model is involved", n_plain=len(rows)-1)
 
-# %% ../../nbs/study/01_report_tables.ipynb #72b0c0fc
+# %% ../../nbs/study/01_report_tables.ipynb #2cd91c02
 def duplicate_table(
     run,     # Object with the attributes leaks and results
     n:int=5, # Pairs
@@ -286,7 +292,7 @@ def duplicate_table(
     return Table('Pairs in different sets, the closest first', ['image', 'set', 'image', 'set', 'bits that differ'],
         rows, f'Data: {r.data}, {r.split} split; of 256 bits of a perceptual hash', n_text=4)
 
-# %% ../../nbs/study/01_report_tables.ipynb #b11a3ba9
+# %% ../../nbs/study/01_report_tables.ipynb #f9c3ca29
 def skipped_tables(
     run,      # Object with the attribute skipped
     n:int=50, # Images in the second table
