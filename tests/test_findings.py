@@ -141,10 +141,10 @@ def test_nothing_chosen_nothing_said():
     assert training_choices(pd.DataFrame(dict(backbone='a', l2=[1., 2.], mean_ap=np.nan)))==[]
 
 def test_near_duplicates_that_nobody_looked_for_are_not_called_absent():
-    leaks = pd.DataFrame(dict(split_a=['train', 'valid', 'test'], split_b=['test', 'train', 'train']))
+    leaks = pd.DataFrame(dict(split_a=['train', 'valid', 'test', 'valid'], split_b=['test', 'train', 'train', 'test']))
     assert duplicate_pairs(None)==split_leaks(None)==split_leaks(leaks[:0])==[]
     assert duplicate_pairs(0)[0].numbers==dict(pairs=0, divided=0, train_test=0)
-    assert duplicate_pairs(5, leaks)[0].numbers==dict(pairs=5, divided=3, train_test=2)
+    assert duplicate_pairs(5, leaks)[0].numbers==dict(pairs=5, divided=4, train_test=2)
 
 def test_random_weights_are_named_only_where_there_are_some():
     r = results()

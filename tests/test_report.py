@@ -116,6 +116,7 @@ def test_a_study_runs_random_backbones_last_and_does_not_explain_them(tmp_path, 
 def test_an_installed_package_has_the_templates(tmp_path):
     "Built in a place of its own, since a source tree has them anyway"
     root = Path(__file__).parent.parent
-    subprocess.run([sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', tmp_path], cwd=root, check=True, capture_output=True)
+    subprocess.run([sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', tmp_path, 'build_py', '--build-lib', tmp_path],
+        cwd=root, check=True, capture_output=True)
     built,source = (p/'ads_sentiment'/'study'/'templates' for p in (tmp_path, root))
     assert {p.name for p in built.iterdir()} == {p.name for p in source.iterdir()} == {'report.html.j2', 'report.css'}
