@@ -1,5 +1,6 @@
 "A report compares pretrained backbones only, says first which ones are random, and shows no text of the data as HTML."
-import io, re
+import io, re, subprocess, sys
+from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from matplotlib.figure import Figure
 from ads_sentiment.models import weights as module
@@ -70,7 +71,7 @@ def test_two_random_rows_beside_one_real_have_no_verdict(report):
 
 def test_evidence_is_that_of_the_best_pretrained_backbone(report):
     names,page = report(real, real, random)
-    assert re.findall(r'alt="(\w+), ad 1', section(page, 'evidence')) == [names[1]]
+    assert re.findall(r'alt="(\w+), image 1', section(page, 'evidence')) == [names[1]]
 
 def test_evidence_of_random_backbones_alone_says_so(report):
     names,page = report(random, random)
@@ -111,3 +112,11 @@ def test_a_study_runs_random_backbones_last_and_does_not_explain_them(tmp_path, 
     assert {p.stem.rsplit('_', 1)[0] for p in (out/'figures').glob('gradcam_*')} == {f'gradcam_{n}' for n in names[1:]}
     page = (out/'report.html').read_text(encoding='utf-8')
     assert lead(page).startswith(f'{names[0]} ran with random weights and is not compared. ')
+
+def test_an_installed_package_has_the_templates(tmp_path):
+    "Built in a place of its own, since a source tree has them anyway"
+    root = Path(__file__).parent.parent
+    subprocess.run([sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', tmp_path, 'build_py', '--build-lib', tmp_path],
+        cwd=root, check=True, capture_output=True)
+    built,source = (p/'ads_sentiment'/'study'/'templates' for p in (tmp_path, root))
+    assert {p.name for p in built.iterdir()} == {p.name for p in source.iterdir()} == {'report.html.j2', 'report.css'}
