@@ -118,7 +118,7 @@ def csv_ads(
     got = understand(csv, image_col, label_col, sep, split_col, seed)
     split = split_ads(got.targs.index, seed) if got.split is None else pd.concat([got.split[got.split==p] for p in ('train', 'valid', 'test')])
     root = Path(root) if root is not None else Path() if frame else Path(csv).parent
-    return _ads_data('table' if frame else Path(csv).stem, root, got.targs, split, understood='; '.join(got.said), find=find_images)
+    return _ads_data('table' if frame else Path(csv).stem, root, got.targs, split, understood='; '.join(got.notes), find=find_images)
 
 # %% ../../nbs/data/05_datasets.ipynb #c0f4d3b8
 def _inside(images, path):
