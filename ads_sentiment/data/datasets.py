@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from .annotations import (annotator_counts, consensus_labels, find_annotations, read_labels, read_sentiments,
+from .annotations import (annotator_counts, consensus_labels, find_annotations, read_labels,
+                                            read_sentiments,
                                             vote_table)
 from ..core import AdsError, cache_dir
 from .download import download_pitt
 from .demo import draw_ads
-from .tables import (annotator_columns, find_column, find_images, image_suffixes, read_table, split_names,
-                                       table_suffixes, understand)
+from .tables import (annotator_columns, find_column, find_images, image_suffixes,
+                                       read_table, split_names,
+                                       table_suffixes, understand, whole_split)
 from .votes import read_votes
 
 # %% ../../nbs/data/05_datasets.ipynb #44e97611
@@ -27,12 +29,13 @@ def split_ads(
     seed:int=9,     # Seed of the shuffle
     cuts=(.6,.8)    # Fractions at which the shuffled list is cut
 )->pd.Series: # 'train', 'valid' or 'test' by image, in shuffled order (the reference's row order)
-    "Split images as the reference study does: shuffle with pandas, then cut; raises an `AdsError` if a split would be empty"
+    "Split images as the reference study does: shuffle, then cut; raises an `AdsError` if a split would be empty"
     order = pd.Series(list(images)).sample(frac=1, random_state=seed).tolist()
     a,b = (int(c*len(order)) for c in cuts)
     if not 0 < a < b < len(order):
         raise AdsError(f'{len(order)} images are too few to split into train, valid and test; at least 3 are needed')
-    return pd.Series(np.repeat(['train', 'valid', 'test'], [a, b-a, len(order)-b]), index=pd.Index(order, name='image'), name='split')
+    return pd.Series(np.repeat(['train', 'valid', 'test'], [a, b-a, len(order)-b]),
+                     index=pd.Index(order, name='image'), name='split')
 
 # %% ../../nbs/data/05_datasets.ipynb #590f7d9d
 @dataclass
@@ -62,10 +65,12 @@ def _of_images(annotations, images):
 def _ads_data(name, root, targs, split, votes=None, annotators=None, annotations=None, understood='', find=None):
     "`AdsData` of the images that are on disk; raises an `AdsError` if none is"
     targs = targs.loc[split.index]
-    paths = find(root, targs.index) if find else pd.Series([Path(root)/i for i in targs.index], index=targs.index, dtype=object)
+    if find: paths = find(root, targs.index)
+    else: paths = pd.Series([Path(root)/i for i in targs.index], index=targs.index, dtype=object)
     here = np.array([p.is_file() for p in paths])
     if not here.any():
-        raise AdsError(f'none of the {len(paths):,} images with labels is on disk; the first is expected at {paths.iloc[0]}')
+        raise AdsError(f'none of the {len(paths):,} images with labels is on disk; '
+                       f'the first is expected at {paths.iloc[0]}')
     kept = targs.index[here]
     def by_image(t): return t.reindex(kept) if t is not None else None
     return AdsData(name, targs.loc[kept], split.loc[kept], paths.loc[kept], by_image(votes), by_image(annotators),
@@ -95,7 +100,8 @@ def subset(
 def items(self:AdsData)->pd.DataFrame: # Columns `image`, `path` (str), `labels` (list), `split`
     "One row per image, as fastai's DataBlock expects it"
     on,vocab = self.targs.to_numpy().astype(bool),np.array(self.vocab, dtype=object)
-    return pd.DataFrame(dict(image=self.targs.index, path=[str(p) for p in self.paths], labels=[vocab[r].tolist() for r in on],
+    return pd.DataFrame(dict(image=self.targs.index, path=[str(p) for p in self.paths],
+                        labels=[vocab[r].tolist() for r in on],
                              split=self.split.to_numpy()))
 
 # %% ../../nbs/data/05_datasets.ipynb #56e24888
@@ -107,7 +113,8 @@ def summary(self:AdsData)->str:
     line = f'{self.name}: {len(self):,} images x {len(self.vocab)} labels, split {sizes}'
     if self.understood: line += f'; {self.understood}'
     if not self.absent: return line
-    return f'{line}; {len(self.absent):,} of {len(self)+len(self.absent):,} annotated images with labels are absent from disk'
+    total = len(self) + len(self.absent)
+    return f'{line}; {len(self.absent):,} of {total:,} annotated images with labels are absent from disk'
 
 # %% ../../nbs/data/05_datasets.ipynb #bc362238
 @patch
@@ -115,26 +122,28 @@ def __repr__(self:AdsData): return self.summary()
 @patch
 def _repr_html_(self:AdsData): return f'<p>{self.summary()}</p>{self.counts().T.to_html()}'
 
-# %% ../../nbs/data/05_datasets.ipynb #86acc5b7
+# %% ../../nbs/data/05_datasets.ipynb #3e06fb8e
+def _ordered(split): return pd.concat([split[split==p] for p in ('train', 'valid', 'test')])
+
+# %% ../../nbs/data/05_datasets.ipynb #f3e7224e
 def csv_ads(
     csv,                 # A table of images and labels: .csv, .tsv, .jsonl, .parquet or a DataFrame
     image_col:str=None,  # Column of image files; default: one of the usual names
     label_col:str=None,  # Column of labels; default: one of the usual names, else all columns of 0 and 1
     sep:str=None,        # What joins the labels; default: found in the cells
-    split_col:str=None,  # Column of the split; default: found by name, such as split or is_valid, or by values; '': none
+    split_col:str=None,  # Column of the split; default: found by name (split, is_valid) or values; '': none
     root=None,           # Folder that the files are relative to; default: the folder of the table
     seed:int=9           # Seed of the split, or of the split that the table lacks
 )->AdsData:
     "Open a table of images and labels; `understood` says how it was read, an `AdsError` refuses an ambiguous table"
     frame = isinstance(csv, pd.DataFrame)
     got = understand(csv, image_col, label_col, sep, split_col, seed)
-    split = split_ads(got.targs.index, seed) if got.split is None else None
-    if split is None: split = pd.concat([got.split[got.split==p] for p in ('train', 'valid', 'test')])
+    split = split_ads(got.targs.index, seed) if got.split is None else _ordered(got.split)
     root = Path(root) if root is not None else Path() if frame else Path(csv).parent
     name = 'table' if frame else Path(csv).stem
     return _ads_data(name, root, got.targs, split, understood='; '.join(got.notes), find=find_images)
 
-# %% ../../nbs/data/05_datasets.ipynb #188ec8e7
+# %% ../../nbs/data/05_datasets.ipynb #e7fb2145
 def _reads_back(ads, table):
     "Does `csv_ads` find the same labels and split in a table?"
     try: got = understand(table)
@@ -143,42 +152,47 @@ def _reads_back(ads, table):
     if sorted(got.targs)!=sorted(targs) or not (got.targs[list(targs)]==targs).all(axis=None): return False
     return ads.split.nunique()<3 or got.split is not None and (got.split.to_numpy()==ads.split.to_numpy()).all()
 
+# %% ../../nbs/data/05_datasets.ipynb #1f554d0e
 @patch
 def to_table(
     self:AdsData,
     folder # Folder that paths are relative to
 )->pd.DataFrame: # Columns image, then labels or a column of each label, and split
-    "Return a table that `csv_ads` reads as the same labels and split; raises an `AdsError` for labels that can't be written"
-    base = pd.DataFrame(dict(image=[Path(os.path.relpath(p, folder)).as_posix() for p in self.paths], split=self.split.to_numpy()))
+    "Return a table that `csv_ads` reads as the same data; raises an `AdsError` for labels that can't be written"
+    base = pd.DataFrame(dict(image=[Path(os.path.relpath(p, folder)).as_posix() for p in self.paths],
+                             split=self.split.to_numpy()))
     columns = pd.concat([base[['image']], self.targs.reset_index(drop=True), base[['split']]], axis=1)
-    lists = base.assign(labels=[json.dumps(l, ensure_ascii=False) for l in self.items().labels])[['image', 'labels', 'split']]
+    lists = base.assign(labels=[json.dumps(l, ensure_ascii=False) for l in self.items().labels])
     for table in (columns, lists):
         if _reads_back(self, table): return table
     odd = [l for l in self.vocab if l!=l.strip() or not l or not self.targs[l].any()] or self.vocab
-    raise AdsError(f'the labels of {self.name} cannot be written to a table and read again: {", ".join(map(repr, odd[:5]))}; '
+    raise AdsError(f'the labels of {self.name} cannot be written to a table and read again: '
+                       f'{", ".join(map(repr, odd[:5]))}; '
                    'a label needs an image and a name without blanks around it. Rename or drop it')
 
-# %% ../../nbs/data/05_datasets.ipynb #cab28835
+# %% ../../nbs/data/05_datasets.ipynb #5e684e1c
 def _inside(images, path):
     "Raise an `AdsError` if an image name would lead out of its root"
     bad = next((i for i in images if Path(i).is_absolute() or '..' in Path(i).parts), None)
     if bad is not None:
         raise AdsError(f'{path}: the image name {bad!r} leads out of the data set; expected names such as 0/60840.jpg')
 
-# %% ../../nbs/data/05_datasets.ipynb #3832c791
+# %% ../../nbs/data/05_datasets.ipynb #871441d0
 def _offer_download(root):
     "Is there a folder without annotations, in an interactive session?"
     empty = root.is_dir() and not (root/'annotations_images').exists()
     return empty and sys.stdin is not None and sys.stdin.isatty()
 
+# %% ../../nbs/data/05_datasets.ipynb #40a0922d
 def _download(root, download):
     "Download everything (`True`), a list of subfolders, or what the user agrees to (`None`)"
     download_pitt(root, **({} if download in (None, True) else dict(subfolders=download)), ask=download is None)
 
-# %% ../../nbs/data/05_datasets.ipynb #eec0b98e
+# %% ../../nbs/data/05_datasets.ipynb #43d1c3fc
 demo_note = ('These ads are drawn by a program with a cue for each sentiment. '
              'Nothing measured on them says anything about real ads.')
 
+# %% ../../nbs/data/05_datasets.ipynb #f859ec7e
 def pitt_ads(
     root,                  # Folder that holds annotations_images/ and 0/ to 10/
     min_votes:int=2,       # Votes that make a label positive
@@ -186,7 +200,7 @@ def pitt_ads(
     keep=None,             # Labels to keep (then `drop` is not used)
     drop_images:bool=True, # Do images with a dropped label go too?
     seed:int=9,            # Seed of the split
-    download=None          # Fetch the official zips? `True`, a list of subfolders, `False`; `None`: only offer to when data are missing
+    download=None          # Download the zips? `True`, a list of subfolders, `False`; `None`: ask if data are missing
 )->AdsData:
     "Open the Pitt Image Ads with consensus labels and the reference split; raises an `AdsError` if there are none"
     root = Path(root)
@@ -200,7 +214,7 @@ def pitt_ads(
     if not (root/'demo.json').is_file(): return ads
     return replace(ads, name='demo', note=demo_note) # drawn ads say so however they are opened
 
-# %% ../../nbs/data/05_datasets.ipynb #f3a5c706
+# %% ../../nbs/data/05_datasets.ipynb #b66bf079
 def demo_ads(
     root=None,    # Where to draw them; default: the user's cache
     n:int=2000,   # How many ads to draw; about six in ten have a label two annotators agree on
@@ -211,7 +225,7 @@ def demo_ads(
     root = Path(root) if root is not None else cache_dir('demo')/f'{n}-ads-seed-{seed}'
     return pitt_ads(draw_ads(root, n, seed), download=False, **kwargs)
 
-# %% ../../nbs/data/05_datasets.ipynb #8c73e12b
+# %% ../../nbs/data/05_datasets.ipynb #cea6e32a
 def votes_ads(
     votes,                 # A DataFrame, a table or a Label Studio export, as in `read_votes`
     root=None,             # Folder that the images are relative to; default: the folder of the file
@@ -228,31 +242,38 @@ def votes_ads(
     targs = consensus_labels(table, min_votes, drop, keep, drop_images)
     notes = (f'votes of {long.annotator.nunique():,} annotators on {len(table):,} images; {long.attrs["understood"]}; '
              f'{len(table)-len(targs):,} images have no label with {min_votes} votes and are left out')
-    root,name = Path(root) if root is not None else Path() if frame else Path(votes).parent,'votes' if frame else Path(votes).stem
+    if root is None: root = Path() if frame else Path(votes).parent
+    name = 'votes' if frame else Path(votes).stem
     return _ads_data(name, root, targs, split_ads(targs.index, seed), table, people, long, notes, find_images)
 
-# %% ../../nbs/data/05_datasets.ipynb #460e7f0d
+# %% ../../nbs/data/05_datasets.ipynb #d5af654e
 def _images_in(folder): return sorted(f for f in Path(folder).rglob('*') if f.suffix.lower() in image_suffixes)
 
+# %% ../../nbs/data/05_datasets.ipynb #ac6b5f69
 def image_folders(
     root # A folder
 )->list: # Its folders with images at any depth, without hidden ones
     "Find the folders of images in a folder"
     return sorted(p for p in Path(root).iterdir() if p.is_dir() and not p.name.startswith('.') and _images_in(p))
 
-# %% ../../nbs/data/05_datasets.ipynb #16fc3af5
+# %% ../../nbs/data/05_datasets.ipynb #91fc6da3
 def _split_folders(root, tops):
     "The split of each top folder, or nothing if they are labels; raises an `AdsError` for a mixture"
     names = pd.Series([p.name for p in tops], index=tops, dtype=object)
     part = split_names(names).dropna()
-    if part.empty or len(part)<len(tops) and not any(image_folders(p) for p in part.index): return {} # `train` may be a label
+    labels = len(part)<len(tops) and not any(image_folders(p) for p in part.index) # `train` beside `car`
+    if part.empty or labels: return {}
     found,other = ', '.join(names[part.index]),', '.join(names.drop(part.index))
-    if other: raise AdsError(f'{root} has the folders {found} of a split, and beside them {other}; move {other} out of {root}')
-    if part.duplicated().any(): raise AdsError(f'{root} has the folders {found}; expected one each for train, valid and test')
-    if 'train' not in set(part) or len(part)<2: raise AdsError(f'{root} has only the folder {found}; expected train and test, or folders of labels')
+    if other:
+        raise AdsError(f'{root} has the folders {found} of a split, and beside them {other}; move {other} elsewhere')
+    if part.duplicated().any():
+        raise AdsError(f'{root} has the folders {found}; expected one each for train, valid and test')
+    if 'train' not in set(part) or len(part)<2:
+        raise AdsError(f'{root} has only the folder {found}; '
+        f'expected train and test, or folders of labels')
     return dict(part)
 
-# %% ../../nbs/data/05_datasets.ipynb #651913a2
+# %% ../../nbs/data/05_datasets.ipynb #049895a9
 def _check_label_folders(root, folders):
     "Raise an `AdsError` for fewer than two labels, or folders of labels a level too deep"
     names = sorted({f.name for f in folders})
@@ -260,9 +281,12 @@ def _check_label_folders(root, folders):
     for f in folders:
         if all(i.parent!=f for i in _images_in(f)):
             deep = _images_in(f)[0].parent.relative_to(root).as_posix()
-            raise AdsError(f'{root}: the images of {f.name} are deeper, as in {deep}; expected LABEL/image, or train/LABEL/image')
-    if len(names)<2: raise AdsError(f'{root} has images of one label only, {names[0]}; expected at least two folders of labels')
+            raise AdsError(f'{root}: the images of {f.name} are deeper, as in {deep}; '
+                           f'expected LABEL/image, or train/LABEL/image')
+    if len(names)<2:
+        raise AdsError(f'{root} has images of one label only, {names[0]}; expected at least two folders of labels')
 
+# %% ../../nbs/data/05_datasets.ipynb #c161bf81
 def _check_copies(root, rows):
     "Raise an `AdsError` if one image is in the folders of two labels"
     rows = rows.assign(name=[Path(i).name for i in rows.image], size=[(root/i).stat().st_size for i in rows.image])
@@ -273,35 +297,44 @@ def _check_copies(root, rows):
                 raise AdsError(f'{root}: {first.image} and {i} are the same image under two labels; '
                                'write a table with all labels of each image, or remove one of the copies')
 
-# %% ../../nbs/data/05_datasets.ipynb #34f0b3c0
+# %% ../../nbs/data/05_datasets.ipynb #28e80c00
+def _folder_split(root, images, part, seed):
+    "The split by image and notes: that of the folders, or drawn anew"
+    if not part: return split_ads(images, seed),[]
+    given = pd.Series([part[root/i.split('/')[0]] for i in images], index=pd.Index(images, name='image'), name='split')
+    split,note = whole_split(given, seed)
+    return _ordered(split),[f'split from the names of folders{note}']
+
+# %% ../../nbs/data/05_datasets.ipynb #a30b18b4
 def folder_ads(
     root,       # Folder with a folder of images for each label, or with train, valid and test above these
     seed:int=9  # Seed of the split, or of the split that the folders lack
 )->AdsData:
-    "Open folders that are named after labels as a data set with one label per image; raises an `AdsError` for other layouts"
+    "Open folders that are named after labels, one label per image; raises an `AdsError` for other layouts"
     root,tops = Path(root),image_folders(root)
     part = _split_folders(root, tops)
     folders = [l for t in tops for l in (image_folders(t) if part else [t])]
     _check_label_folders(root, folders)
     files = [(f, l) for l in folders for f in _images_in(l)]
     rows = pd.DataFrame(dict(image=[f.relative_to(root).as_posix() for f,_ in files], label=[l.name for _,l in files]))
-    if part: rows['split'] = [part[root/i.split('/')[0]] for i in rows.image]
     _check_copies(root, rows)
-    got = csv_ads(rows, root=root, label_col='label', sep='/', seed=seed, split_col='split' if part else '')
-    notes = [f'{len(got.vocab)} labels from the names of folders', *got.understood.split('; ')[2:]]
-    if part: notes.insert(1, got.understood.split('; ', 2)[1].replace("column 'split'", 'names of folders'))
+    targs = pd.get_dummies(rows.set_index('image').label, dtype=int)
+    split,note = _folder_split(root, rows.image, part, seed)
+    notes = [f'{targs.shape[1]} labels from the names of folders', *note]
     loose = len(_images_in(root)) - len(files)
     if loose: notes.append(f'{loose:,} image{"s"*(loose>1)} outside the folders of labels left aside')
-    return replace(got, name=root.resolve().name, understood='; '.join(notes))
+    return _ads_data(root.resolve().name, root, targs, split, understood='; '.join(notes))
 
-# %% ../../nbs/data/05_datasets.ipynb #bcbbb233
+# %% ../../nbs/data/05_datasets.ipynb #f6108c9d
 def _file_kind(path):
     "'votes' or 'table'; raises an `AdsError` for other files"
     if path.suffix.lower()=='.json': return 'votes'
     if path.suffix.lower() not in table_suffixes:
-        raise AdsError(f'{path} is no table; expected {", ".join(table_suffixes)}, a .json of Label Studio, demo, or a folder')
+        raise AdsError(f'{path} is no table; expected {", ".join(table_suffixes)}, '
+                       f'a .json of Label Studio, demo, or a folder')
     return 'votes' if find_column(read_table(path), None, annotator_columns, '', path) else 'table'
 
+# %% ../../nbs/data/05_datasets.ipynb #36980c6f
 def _folder_kind(path):
     "'pitt' or 'folder', or the kind of the only table in it, and what is to be opened"
     if not path.is_dir() or (path/'annotations_images').exists(): return 'pitt',path
@@ -310,23 +343,26 @@ def _folder_kind(path):
     if tables: raise AdsError(f'{path} holds several tables: {", ".join(p.name for p in tables[:5])}; name one of them')
     if any(not p.name.isdigit() for p in image_folders(path)): return 'folder',path
     if any(p.suffix.lower() in image_suffixes for p in path.iterdir()):
-        raise AdsError(f'{path} holds images and no labels; expected a table beside them, such as {path}/ads.csv with columns '
+        raise AdsError(f'{path} holds images and no labels; expected a table beside them, '
+                       f'such as {path}/ads.csv with columns '
                        'image and labels, or a folder for each label')
     return 'pitt',path
 
-# %% ../../nbs/data/05_datasets.ipynb #a9f9085b
+# %% ../../nbs/data/05_datasets.ipynb #faa54454
 def data_kind(
     data # 'demo', a folder or a file, or a DataFrame
 ): # ('demo', 'pitt', 'table', 'votes' or 'folder', what is to be opened)
     "Tell the kind of a data set; raises an `AdsError` for one that can't be opened"
-    if isinstance(data, pd.DataFrame): return ('votes' if find_column(data, None, annotator_columns, '', '') else 'table'), data
-    if not str(data).strip(): raise AdsError('the data set is empty text; expected demo, a folder, or a table such as ads.csv')
+    if isinstance(data, pd.DataFrame):
+        return 'votes' if find_column(data, None, annotator_columns, '', '') else 'table',data
+    if not str(data).strip():
+        raise AdsError('the data set is empty text; expected demo, a folder, or a table such as ads.csv')
     if str(data)=='demo': return 'demo',data
     path = Path(data)
     if path.is_file() or path.suffix.lower() in (*table_suffixes, '.json'): return _file_kind(path),path
     return _folder_kind(path)
 
-# %% ../../nbs/data/05_datasets.ipynb #bd204db9
+# %% ../../nbs/data/05_datasets.ipynb #0f48750e
 def load_ads(
     data,     # 'demo', a folder, a file, or a DataFrame, as in `data_kind`; an `AdsData` is returned as it is
     **kwargs  # Passed to `demo_ads`, `pitt_ads`, `csv_ads`, `votes_ads` or `folder_ads`

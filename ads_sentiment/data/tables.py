@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['table_suffixes', 'image_columns', 'label_columns', 'annotator_columns', 'image_suffixes', 'split_columns',
            'cell_text', 'is_binary', 'read_table', 'filled_rows', 'find_column', 'image_names', 'split_cell',
-           'find_separator', 'made_of_others', 'label_lists', 'binary_columns', 'split_names', 'whole_split',
-           'table_split', 'find_images', 'Labelled', 'check_repeats', 'understand']
+           'find_separator', 'made_of_others', 'shared_part', 'label_lists', 'binary_columns', 'split_names',
+           'whole_split', 'table_split', 'find_images', 'Labelled', 'check_repeats', 'understand']
 
 # %% ../../nbs/data/01_tables.ipynb #042759ff
 import ast,codecs,csv,io,json,re
@@ -71,13 +71,15 @@ def _json_lines(path):
                            f'found {line[:60]!r}')
     return pd.DataFrame(rows)
 
-# %% ../../nbs/data/01_tables.ipynb #8d83702d
+# %% ../../nbs/data/01_tables.ipynb #0444ff11
 def _cell(v):
     "One cell as text"
     if v is None or v is pd.NA or v is pd.NaT: return ''
-    if isinstance(v, (float, np.floating)): return '' if np.isnan(v) else str(int(v)) if float(v).is_integer() else str(v)
+    if isinstance(v, (float, np.floating)):
+        return '' if np.isnan(v) else str(int(v)) if float(v).is_integer() else str(v)
     return str(v).strip()
 
+# %% ../../nbs/data/01_tables.ipynb #2c6bfda3
 def cell_text(
     values:pd.Series # A column of any type
 )->pd.Series: # Trimmed text, with the same index
@@ -85,7 +87,7 @@ def cell_text(
     if isinstance(values.dtype, pd.StringDtype): return values.fillna('').str.strip()
     return values.astype(object).map(_cell).astype(str)
 
-# %% ../../nbs/data/01_tables.ipynb #4cd7558d
+# %% ../../nbs/data/01_tables.ipynb #82c23898
 _yes,_no = {'1', '1.0', 'true', 'yes', 't', 'y'},{'0', '0.0', 'false', 'no', 'f', 'n'}
 
 def is_binary(
@@ -97,7 +99,7 @@ def is_binary(
     found = set(cell_text(distinct).str.lower()) - {''}
     return bool(found) and found <= _yes|_no
 
-# %% ../../nbs/data/01_tables.ipynb #7bcaba9a
+# %% ../../nbs/data/01_tables.ipynb #cd64180f
 def _named_columns(df, name):
     "The columns that have names, without an index that pandas wrote; an `AdsError` for one that stands there twice"
     df.columns = [_cell(c) for c in df.columns]
@@ -106,14 +108,24 @@ def _named_columns(df, name):
     for k,c in enumerate(df.columns):
         text = cell_text(df.iloc[:,k]) if unnamed[k] or c=='index' else None
         index = text is not None and (text.eq('').all() or text.is_unique and text.str.fullmatch(r'\d+').all())
-        if unnamed[k] and not index: raise AdsError(f'{name}: column {k+1} has no name; name it in the header or remove it')
+        if unnamed[k] and not index:
+            raise AdsError(f'{name}: column {k+1} has no name; name it in the header or remove it')
         if not index: keep.append(k)
     df = df.iloc[:,keep]
     twice = df.columns[df.columns.duplicated()]
     if len(twice): raise AdsError(f'{name}: the column {twice[0]!r} stands there twice; rename one')
     return df
 
-# %% ../../nbs/data/01_tables.ipynb #d156253e
+# %% ../../nbs/data/01_tables.ipynb #9ef2948b
+def _read_file(path, kind):
+    "The table in a file; raises an `AdsError` if it can't be read"
+    read = {'.parquet': pd.read_parquet, '.jsonl': _json_lines, '.ndjson': _json_lines}.get(kind, _text_table)
+    try: return read(path)
+    except AdsError: raise
+    except (OSError, ValueError) as e:
+        raise AdsError(f'{path} is not a readable table: {" ".join(str(e).split())[:200]}') from None
+
+# %% ../../nbs/data/01_tables.ipynb #0920776e
 def read_table(
     table # A DataFrame, or a .csv, .tsv, .jsonl or .parquet file
 )->pd.DataFrame: # At least one row; cells of text files are text
@@ -127,28 +139,26 @@ def read_table(
         kind = path.suffix.lower()
         if kind not in table_suffixes:
             raise AdsError(f'{path}: tables are read from {", ".join(table_suffixes)} or a DataFrame; save it as CSV')
-        read = {'.parquet': pd.read_parquet, '.jsonl': _json_lines, '.ndjson': _json_lines}.get(kind, _text_table)
-        try: df = read(path)
-        except AdsError: raise
-        except (OSError, ValueError) as e:
-            raise AdsError(f'{path} is not a readable table: {" ".join(str(e).split())[:200]}') from None
+        df = _read_file(path, kind)
     if not len(df): raise AdsError(f'{name} has a header and no rows')
     return _named_columns(df.reset_index(drop=df.index.name is None), name)
 
-# %% ../../nbs/data/01_tables.ipynb #eb11d5f2
+# %% ../../nbs/data/01_tables.ipynb #88292c36
 def filled_rows(
     df:pd.DataFrame # From `read_table`
 )->pd.DataFrame: # The rows with at least one cell, with their index
     "Drop empty rows; `attrs['notes']` says how many"
-    empty = df.isna() | df.apply(lambda c: c.astype(str).str.strip().eq('') if c.dtype==object or c.dtype=='str' else False)
-    empty = empty.all(axis=1)
+    def blank(c): return c.isna() | (c.astype(str).str.strip()=='') if c.dtype in (object, 'str') else c.isna()
+    empty = df.apply(blank).all(axis=1)
     if empty.all(): raise AdsError('all rows of the table are empty')
     res = df[~empty]
-    res.attrs = dict(notes=[*df.attrs.get('notes', []), *([f'{empty.sum():,} empty rows left out'] if empty.any() else [])])
+    said = [f'{empty.sum():,} empty rows left out'] if empty.any() else []
+    res.attrs = dict(notes=[*df.attrs.get('notes', []), *said])
     return res
 
-# %% ../../nbs/data/01_tables.ipynb #9b8503d1
-image_columns = ('image', 'fname', 'file', 'filename', 'file_name', 'path', 'image_path', 'image_id', 'task', 'img', 'id')
+# %% ../../nbs/data/01_tables.ipynb #e31f3c09
+image_columns = ('image', 'fname', 'file', 'filename', 'file_name', 'path', 'image_path',
+               'image_id', 'task', 'img', 'id')
 label_columns = ('labels', 'label', 'tags', 'tag', 'sentiments', 'sentiment', 'genres', 'genre', 'classes', 'class',
                  'categories', 'category', 'target')
 annotator_columns = ('annotator', 'worker', 'user', 'annotator_id', 'worker_id', 'completed_by', 'rater')
@@ -165,7 +175,7 @@ def find_column(
     lower = {c.lower(): c for c in reversed(df.columns)}
     return next((lower[u] for u in usual if u in lower), None)
 
-# %% ../../nbs/data/01_tables.ipynb #a59b40bf
+# %% ../../nbs/data/01_tables.ipynb #7424d5ed
 image_suffixes = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')
 
 def _same_images(df, col, other, name):
@@ -180,7 +190,7 @@ def _same_images(df, col, other, name):
         raise AdsError(f'{name}: the columns {a!r} and {b!r} both name images, and {one!r} stands beside {two}; '
                        'name one of them with image_col (command line: --image_col)')
 
-# %% ../../nbs/data/01_tables.ipynb #03f396e6
+# %% ../../nbs/data/01_tables.ipynb #35523d32
 def image_names(
     df:pd.DataFrame, # A table
     asked:str,       # Column that the user gave, or `None`
@@ -190,16 +200,18 @@ def image_names(
     free = df if asked else df.drop(columns=[c for c in df if is_binary(df[c])]) # a label may be called `image`
     col = find_column(free, asked, image_columns, 'image', name)
     if col is None:
-        raise AdsError(f'{name}: no image column; expected one of {", ".join(image_columns)}, found: {", ".join(df.columns)}. '
+        raise AdsError(f'{name}: no image column; expected one of {", ".join(image_columns)}, '
+                       f'found: {", ".join(df.columns)}. '
                        'Name yours with image_col (command line: --image_col)')
     images = cell_text(df[col])
     blank = images.index[images.eq('')]
-    if len(blank): raise AdsError(f'{name}: row {blank[0]+1} has no image in the column {col!r}; fill it in or remove the row')
+    if len(blank):
+        raise AdsError(f'{name}: row {blank[0]+1} has no image in the column {col!r}; fill it in or remove the row')
     for other in free.columns:
         if not asked and other!=col and other.lower() in image_columns: _same_images(df, col, other, name)
     return images.rename(col)
 
-# %% ../../nbs/data/01_tables.ipynb #67ea802e
+# %% ../../nbs/data/01_tables.ipynb #ed8a257c
 def _as_list(v):
     "A cell that holds a list, or text that reads as one, as a list of text; otherwise `None`"
     if isinstance(v, (list, tuple, set, np.ndarray)): return [_cell(x) for x in v]
@@ -210,7 +222,7 @@ def _as_list(v):
         except (ValueError, SyntaxError, RecursionError, MemoryError): continue
         if isinstance(got, list) or isinstance(got, dict) and 'choices' in got: return _as_list(got)
 
-# %% ../../nbs/data/01_tables.ipynb #8bcb8c39
+# %% ../../nbs/data/01_tables.ipynb #a8649879
 def split_cell(
     text:str, # A cell
     sep:str   # What joins the labels; '': nothing
@@ -218,10 +230,11 @@ def split_cell(
     "Split a cell into labels"
     return [p.strip() for p in (text.split(sep) if sep else [text]) if p.strip()]
 
+# %% ../../nbs/data/01_tables.ipynb #64c1fb2c
 def find_separator(
     cells # Texts
 )->str: # One of `|`, `;`, `,`, `/` and a space, or '' if each cell holds one label
-    "Find what joins labels: `|` or `;` if there is one, a comma if it yields no more labels than whole cells, `/` or a space only if it yields far fewer"
+    "Find what joins labels: `|` or `;` wherever one occurs, other separators only if they do not yield more labels"
     cells = {c for c in cells if c.strip()}
     n = {sep: len({p for c in cells for p in split_cell(c, sep)}) for sep in ('', '|', ';', ',', '/', ' ')}
     best = ',' if any(',' in c for c in cells) and n[','] <= n[''] else ''
@@ -229,7 +242,7 @@ def find_separator(
     loose = min(('/', ' '), key=n.get)
     return loose if n[loose] <= .6*n[best] else best
 
-# %% ../../nbs/data/01_tables.ipynb #97b76475
+# %% ../../nbs/data/01_tables.ipynb #6cd09153
 _joins = re.compile(r'\s+and\s+|\s*[|;,/\\+&:\n\t_-]\s*|\s+')
 
 def made_of_others(
@@ -243,28 +256,50 @@ def made_of_others(
             if len(parts)>1 and known.issuperset(parts): res[l] = parts
     return dict(sorted(res.items()))
 
-# %% ../../nbs/data/01_tables.ipynb #f5806a62
+# %% ../../nbs/data/01_tables.ipynb #b23cd6ec
+def shared_part(
+    labels # Names of all labels
+): # (a label, another, the part that they share), or `None`
+    "Find two labels that share a part around a comma, slash, plus sign, tab or line break"
+    for sep in ',/+\t\n':
+        seen = {}
+        for l in labels:
+            for p in split_cell(l, sep):
+                other = seen.setdefault(p, l)
+                if other!=l and (sep in l or sep in other): return other,l,p
+
+# %% ../../nbs/data/01_tables.ipynb #2d7c5601
 def _check_labels(counts, n, name):
     "Raise an `AdsError` if labels look like several that are joined"
-    way = 'Name it with sep (command line: --sep)'
+    way = 'what joins labels is not clear. Name it with sep (command line: --sep)'
     if len(counts) > 25 and counts.median() < 2:
-        raise AdsError(f'{name}: {len(counts)} different labels in {n} rows, such as {counts.index[-1]!r}; what joins them is not clear. {way}')
+        raise AdsError(f'{name}: {len(counts)} different labels in {n} rows, such as {counts.index[-1]!r}; {way}')
+    way += '; a separator that occurs in no cell, such as --sep "|", keeps labels whole'
     for label,parts in made_of_others(counts.index).items():
-        raise AdsError(f'{name}: the label {label!r} ({counts[label]:,} rows) is made of the labels {" and ".join(map(repr, parts))}; '
-                       f'what joins labels is not clear. {way}; one that stands in no cell, such as --sep "|", keeps it whole')
+        others = ' and '.join(map(repr, parts))
+        raise AdsError(f'{name}: the label {label!r} ({counts[label]:,} rows) is made of the labels {others}; {way}')
+    if shared := shared_part(counts.index):
+        raise AdsError(f'{name}: the labels {shared[0]!r} and {shared[1]!r} share {shared[2]!r}; {way}')
 
-# %% ../../nbs/data/01_tables.ipynb #0559a8c5
+# %% ../../nbs/data/01_tables.ipynb #7ecf37d4
 def _split_texts(texts, counts, sep, name):
     "The labels of distinct texts, and how they are joined in words"
     joiner = find_separator(texts) if sep is None else sep
     lists = [split_cell(t, joiner) for t in texts]
-    rows = pd.Series(np.repeat(counts, [len(set(l)) for l in lists]), [p for l in lists for p in dict.fromkeys(l)], dtype=int)
+    rows = pd.Series(np.repeat(counts, [len(set(l)) for l in lists]),
+                     [p for l in lists for p in dict.fromkeys(l)], dtype=int)
     if sep is None: _check_labels(rows.groupby(level=0).sum().sort_values(ascending=False), sum(counts), name)
     joined = sum(n for t,n in zip(texts, counts) if joiner and joiner in t)
     how = f'joined by {joiner!r}, in {joined:,} rows' if joined else 'one in each row'
     return lists,how + (f'; {sep!r} stands in no row' if sep and not joined else '')
 
-# %% ../../nbs/data/01_tables.ipynb #b74c0cb1
+# %% ../../nbs/data/01_tables.ipynb #08fde001
+def _odd_text(values, lists):
+    "Position of the first text among cells that hold lists, or `None`"
+    if any(isinstance(v, dict) or l and str(v).strip()[:1]=='{' for v,l in zip(values, lists)): return None
+    return next((k for k,(l,v) in enumerate(zip(lists, values)) if l is None and _cell(v)), None)
+
+# %% ../../nbs/data/01_tables.ipynb #16b43501
 def label_lists(
     cells:pd.Series, # A column of labels
     sep:str=None,    # What joins them; default: found by `find_separator`
@@ -278,15 +313,14 @@ def label_lists(
     if all(l is None for l in lists):
         lists,how = _split_texts(list(values), np.bincount(codes), sep, name)
         return [lists[c] for c in codes],how
-    studio = any(isinstance(v, dict) or l and str(v).strip()[:1]=='{' for v,l in zip(values, lists)) # one choice is plain text there
-    odd = [k for k,(l,v) in enumerate(zip(lists, values)) if l is None and _cell(v)]
-    if odd and not studio:
-        row,text = cells.index[list(codes).index(odd[0])]+1,_cell(values[odd[0]])[:60]
-        raise AdsError(f'{name}: the labels of row {row} are {text!r}, and other rows hold a list; expected one kind in all rows')
-    lists = [[x for x in l if x] if l is not None else [_cell(v)]*bool(_cell(v)) for l,v in zip(lists, values)]
-    return [lists[c] for c in codes],'written as lists'
+    odd = _odd_text(values, lists)
+    if odd is not None:
+        row,text = cells.index[list(codes).index(odd)]+1,_cell(values[odd])[:60]
+        raise AdsError(f'{name}: the labels of row {row} are {text!r}, and other rows hold a list; expected one kind')
+    lists = [[_cell(v)] if l is None else l for l,v in zip(lists, values)]
+    return [[l for l in lists[c] if l] for c in codes],'written as lists'
 
-# %% ../../nbs/data/01_tables.ipynb #56d9965d
+# %% ../../nbs/data/01_tables.ipynb #40b4b964
 def binary_columns(
     df:pd.DataFrame, # A table
     skip=(),         # Columns that are something else
@@ -299,15 +333,18 @@ def binary_columns(
         odd = text[~text.isin(_yes|_no)]
         if not len(odd): res[c] = text.isin(_yes).astype(int)
         elif is_binary(df[c]) or len(odd)*10 <= len(text):
-            raise AdsError(f'{name}: the column {c!r} holds {odd.iloc[0]!r} in row {odd.index[0]+1}, and 0 and 1 elsewhere; '
+            raise AdsError(f'{name}: the column {c!r} holds {odd.iloc[0]!r} in row {odd.index[0]+1}, '
+                           f'and 0 and 1 elsewhere; '
                            'expected 0 or 1 in every row of a label. Mend the row, or remove the column')
     return pd.DataFrame(res, index=df.index)
 
-# %% ../../nbs/data/01_tables.ipynb #e26311e1
+# %% ../../nbs/data/01_tables.ipynb #246221c0
 split_columns = ('split', 'set', 'subset', 'partition', 'fold', 'kfold', 'cv_fold')
-_split_names = {'train': 'train', 'training': 'train', 'tr': 'train', 'valid': 'valid', 'val': 'valid', 'validation': 'valid', 'dev': 'valid',
+_split_names = {'train': 'train', 'training': 'train', 'tr': 'train',
+                'valid': 'valid', 'val': 'valid', 'validation': 'valid', 'dev': 'valid',
                 'test': 'test', 'testing': 'test', 'eval': 'test', 'holdout': 'test'}
 
+# %% ../../nbs/data/01_tables.ipynb #aacd893c
 def split_names(
     values:pd.Series # Names of splits in any spelling
 )->pd.Series: # 'train', 'valid' or 'test'; missing for any other text
@@ -315,24 +352,27 @@ def split_names(
     text = cell_text(values).str.lower().str.replace(r'[\s_-]*(set|split|data|images)?[\s_-]*\d*$', '', regex=True)
     return text.map(_split_names)
 
-# %% ../../nbs/data/01_tables.ipynb #ea6c1f4c
+# %% ../../nbs/data/01_tables.ipynb #96cbea0d
 def _named_split(values, col):
-    "Splits by row, a note, or `None` if a column holds something else; the two lowest folds are the test and the validation set"
+    "Splits by row and a note, or `None` for other values; the lowest folds are the test and validation set"
     part = split_names(values)
     if part.notna().all(): return part,''
     text = cell_text(values)
     if 'fold' in col.lower() and text.str.fullmatch(r'\d+').all() and text.nunique() > 2:
         folds = sorted(text.unique(), key=int)
-        return text.map({folds[0]: 'test', folds[1]: 'valid'}).fillna('train'),f': fold {folds[0]} for the test, {folds[1]} for validation'
+        part = text.map({folds[0]: 'test', folds[1]: 'valid'}).fillna('train')
+        return part,f': fold {folds[0]} is the test set, {folds[1]} the validation set'
     return None
 
-# %% ../../nbs/data/01_tables.ipynb #3e2d0758
+# %% ../../nbs/data/01_tables.ipynb #298172f0
 def _flag_kind(col):
     "The split that a column such as `is_valid` or `test` flags, or `None`"
-    return _split_names.get(re.sub('^is_', '', col.lower())) if re.fullmatch('(is_)?(train|valid|val|validation|test)', col.lower()) else None
+    flag = re.fullmatch('(is_)?(train|valid|val|validation|test)', col.lower())
+    return _split_names[flag[2]] if flag else None
 
 def _flags(df): return {c: _flag_kind(c) for c in df.columns if _flag_kind(c) and is_binary(df[c])}
 
+# %% ../../nbs/data/01_tables.ipynb #0a0f414f
 def _flag_split(df, flags, name):
     "The split that columns of 0 and 1 flag; raises an `AdsError` for a row in none or in several"
     on = binary_columns(df[list(flags)], name=name).astype(bool)
@@ -341,35 +381,41 @@ def _flag_split(df, flags, name):
     elif kinds=={'train'}: on['test'] = ~on.any(axis=1)
     wrong = on.index[on.sum(axis=1)!=1]
     if len(wrong):
-        raise AdsError(f'{name}: the columns {" and ".join(map(repr, flags))} put row {wrong[0]+1} in {on.loc[wrong[0]].sum()} splits; expected '
-                       "one. Name one column with split_col, or split_col='' to have the images split (command line: --split_col)")
+        raise AdsError(f'{name}: the columns {" and ".join(map(repr, flags))} '
+                       f'put row {wrong[0]+1} in {on.loc[wrong[0]].sum()} splits; expected '
+                       "one. Name one column with split_col, "
+                       "or split_col='' to have the images split (command line: --split_col)")
     return on.idxmax(axis=1).map(flags | {k: k for k in ('train', 'test') if k not in flags})
 
-# %% ../../nbs/data/01_tables.ipynb #39fc3abf
+# %% ../../nbs/data/01_tables.ipynb #da60ede0
 def _split_like(df, skip):
     "Columns that look like a split by their name or their values"
-    def values(c):
-        found = set(split_names(df[c].drop_duplicates()).dropna()) if df[c].map(lambda v: isinstance(v, str)).any() else set()
+    def by_values(c):
+        try: found = set(split_names(pd.Series(df[c].dropna().unique())).dropna())
+        except TypeError: return False # lists
         return 'train' in found and len(found)>1
-    def named(c): return c.lower() in split_columns or bool(re.search(r'(^|[\W_])split($|[\W_])', c.lower()))
-    return [c for c in df.columns if c not in skip and not df[c].map(lambda v: isinstance(v, (list, dict, np.ndarray))).any()
-            and (named(c) or c.lower() not in label_columns and values(c))]
+    def by_name(c): return c.lower() in split_columns or bool(re.search(r'(^|[\W_])split($|[\W_])', c.lower()))
+    return [c for c in df.columns if c not in skip and (by_name(c) or c.lower() not in label_columns and by_values(c))]
 
-# %% ../../nbs/data/01_tables.ipynb #50e1ba5b
+# %% ../../nbs/data/01_tables.ipynb #6bfbcdda
 def _not_a_split(df, col, name):
     "The `AdsError` for a column that looks like a split and can't be read"
     odd = df[col][split_names(df[col]).isna()]
     found = ', '.join(dict.fromkeys(v or 'nothing' for v in cell_text(odd)[:1000]))[:60]
-    return AdsError(f'{name}: the column {col!r} looks like a split, but holds {found} (row {odd.index[0]+1}); expected train, valid and test, '
-                    "or True and False in is_valid. Name another column with split_col, or split_col='' to have the images split "
+    return AdsError(f'{name}: the column {col!r} looks like a split, but holds {found} (row {odd.index[0]+1}); '
+                    f'expected train, valid and test, '
+                    "or True and False in is_valid. "
+                    "Name another column with split_col, or split_col='' to have the images split "
                     '(command line: --split_col)')
 
+# %% ../../nbs/data/01_tables.ipynb #73258282
 def _different_splits(a, b, row, name):
     "The `AdsError` for two columns that contradict each other"
-    return AdsError(f"{name}: the columns {a!r} and {b!r} give different splits, first in row {row+1}; name the right one with split_col, "
+    return AdsError(f"{name}: the columns {a!r} and {b!r} give different splits, first in row {row+1}; "
+                    "name the right one with split_col, "
                     "or split_col='' to have the images split (command line: --split_col)")
 
-# %% ../../nbs/data/01_tables.ipynb #609cb65d
+# %% ../../nbs/data/01_tables.ipynb #31c663fd
 def _agreeing_flags(df, part, col, name):
     "The flags that agree with the split in the column `col`; raises an `AdsError` if another contradicts it"
     res = []
@@ -380,8 +426,9 @@ def _agreeing_flags(df, part, col, name):
         elif c.lower()!='train': raise _different_splits(col, c, same.index[~same][0], name)
     return res
 
+# %% ../../nbs/data/01_tables.ipynb #a4ccd6d9
 def _find_split(df, skip, name):
-    "(columns, split by row, note) of the only split that a table brings; an `AdsError` for two that differ or one that can't be read"
+    "The columns, split by row and note of the only split in a table; raises an `AdsError` for two that differ"
     like,flags = _split_like(df, skip),_flags(df)
     read = {c: got for c in like if (got := _named_split(df[c], c))}
     if like and not read: raise _not_a_split(df, like[0], name)
@@ -391,11 +438,12 @@ def _find_split(df, skip, name):
         col,(part,note) = next(iter(read.items()))
         return [*read, *_agreeing_flags(df, part, col, name)],part,note
     if [c.lower() for c in flags]==['train']:
-        raise AdsError(f"{name}: the column {list(flags)[0]!r} can be a label or the split; split_col={list(flags)[0]!r} takes it as the split, "
+        raise AdsError(f"{name}: the column {list(flags)[0]!r} can be a label or the split; "
+                       f"split_col={list(flags)[0]!r} takes it as the split, "
                        "split_col='' as a label (command line: --split_col)")
     return ([*flags], _flag_split(df, flags, name), '') if flags else ([], None, '')
 
-# %% ../../nbs/data/01_tables.ipynb #71f3ecc8
+# %% ../../nbs/data/01_tables.ipynb #04e1997e
 def _asked_split(df, col, name):
     "(columns, split by row, note) of the column that the user named"
     col = find_column(df, col, (), 'split', name)
@@ -404,19 +452,22 @@ def _asked_split(df, col, name):
     if got is None: raise _not_a_split(df, col, name)
     return [col],*got
 
+# %% ../../nbs/data/01_tables.ipynb #bf94f368
 def whole_split(
     part:pd.Series, # 'train', 'valid' or 'test' by row; one of the last two may be missing
     seed:int=9      # Of the rows drawn for validation
 ): # (the split with all three, a note)
-    "Complete a split: validation rows become the test set if there is none, a fifth of the training rows becomes the validation set"
+    "Complete a split: validation rows become a missing test set, a fifth of the training rows a missing validation set"
     if part.nunique()==3: return part,''
-    note = '' if 'test' in set(part) else f', whose {int((part=="valid").sum()):,} validation images are the test set here'
+    n = int((part=='valid').sum())
+    note = '' if 'test' in set(part) else f', whose {n:,} validation images are the test set here'
     part = part.replace('valid', 'test')
     train = part.index[part=='train'].to_series()
     drawn = train.sample(max(1, len(train)//5), random_state=seed)
-    return part.mask(part.index.isin(drawn), 'valid'),f'{note}; {len(drawn):,} of the {len(train):,} training images are drawn for validation'
+    note += f'; {len(drawn):,} of the {len(train):,} training images are drawn for validation'
+    return part.mask(part.index.isin(drawn), 'valid'),note
 
-# %% ../../nbs/data/01_tables.ipynb #c08d1ba5
+# %% ../../nbs/data/01_tables.ipynb #d8ab3ddb
 def table_split(
     df:pd.DataFrame, # A table
     asked:str=None,  # Its column of the split; `None`: found by name or values; '': none
@@ -430,12 +481,13 @@ def table_split(
     if part is None: return [],None,''
     there = set(part)
     if 'train' not in there or len(there)<2:
-        raise AdsError(f"{name}: the column {cols[0]!r} has only rows for {' and '.join(sorted(there))}; expected train, valid and test. "
+        raise AdsError(f"{name}: the column {cols[0]!r} has only rows for {' and '.join(sorted(there))}; "
+                       "expected train, valid and test. "
                        "split_col='' has the images split (command line: --split_col)")
     part,more = whole_split(part, seed)
     return cols,part,f'split from the column{"s"*(len(cols)>1)} {" and ".join(map(repr, cols))}{note}{more}'
 
-# %% ../../nbs/data/01_tables.ipynb #87d370df
+# %% ../../nbs/data/01_tables.ipynb #798d43aa
 def _files_below(root):
     "The image files below a folder, by their last part with and without the ending"
     res = {}
@@ -443,6 +495,7 @@ def _files_below(root):
         for key in {p.name, p.stem}: res.setdefault(key, []).append(p)
     return res
 
+# %% ../../nbs/data/01_tables.ipynb #5c357ada
 def _matching(name, below, root):
     "The file of a name that is no path from `root`, or `None`; raises an `AdsError` if there are several"
     parts = PureWindowsPath(name).parts # splits at both / and \
@@ -454,11 +507,11 @@ def _matching(name, below, root):
     deepest = [p for p in found if root/Path(*parts)==p or p.relative_to(root).parts[:-1]==parts[:-1]]
     found = deepest if len(deepest)==1 else found
     if len(found)>1:
-        raise AdsError(f'the image name {name!r} stands for {" and ".join(str(p.relative_to(root)) for p in found[:2])} in {root}; '
-                       'expected paths from this folder')
+        which = ' and '.join(p.relative_to(root).as_posix() for p in found[:2])
+        raise AdsError(f'the image name {name!r} stands for {which} in {root}; expected paths from this folder')
     return found[0] if found else None
 
-# %% ../../nbs/data/01_tables.ipynb #7b174cc4
+# %% ../../nbs/data/01_tables.ipynb #1f97dc67
 def find_images(
     root, # Folder that names are relative to
     names # Names of images
@@ -474,10 +527,11 @@ def find_images(
     twice = res[res.map(lambda p: str(p)).duplicated(keep=False)]
     if len(twice):
         same = twice.index[twice==twice.iloc[0]]
-        raise AdsError(f'the image names {same[0]!r} and {same[1]!r} are the same file, {twice.iloc[0]}; expected one name per image')
+        raise AdsError(f'the image names {same[0]!r} and {same[1]!r} are the same file, {twice.iloc[0]}; '
+                       f'expected one name per image')
     return res
 
-# %% ../../nbs/data/01_tables.ipynb #50ee17aa
+# %% ../../nbs/data/01_tables.ipynb #d0903749
 @dataclass
 class Labelled:
     "Images with their labels and split, and how they were understood"
@@ -485,14 +539,14 @@ class Labelled:
     split:pd.Series=None  # 'train', 'valid' or 'test' by image, or `None`
     notes:list=field(default_factory=list) # Sentences
 
-# %% ../../nbs/data/01_tables.ipynb #ff58c38c
+# %% ../../nbs/data/01_tables.ipynb #a35983a0
 def _targets(images, lists):
     "0/1, images x labels: images in order of appearance, labels by name"
     rows = pd.DataFrame(dict(image=images.to_numpy(), label=lists)).explode('label').dropna()
     table = pd.crosstab(rows.image, rows.label) if len(rows) else pd.DataFrame(index=pd.Index([], name='image'))
     return (table.reindex(pd.unique(images), fill_value=0) > 0).astype(int).rename_axis('image')
 
-# %% ../../nbs/data/01_tables.ipynb #07c0608f
+# %% ../../nbs/data/01_tables.ipynb #e926bc7a
 def check_repeats(
     groups:pd.Series, # What a row is about, such as its image, with the index of the table
     lists,            # Labels of each row
@@ -505,44 +559,51 @@ def check_repeats(
         several = groups[again].nunique()
         return f', in several rows per image ({several:,} of {groups.nunique():,} images have several)'
     rows = pd.DataFrame(dict(group=groups, labels=[tuple(sorted(set(l))) for l in lists]), index=groups.index)
-    first = rows.drop_duplicates('group').set_index('group').labels
-    wrong = rows.index[rows.labels!=rows.group.map(first)]
+    wrong = rows.index[rows.labels!=rows.groupby('group').labels.transform('first')]
     if len(wrong):
         one = rows.group[wrong[0]]
-        what = repr(one) if isinstance(one, str) else ' and '.join(map(repr, one))
-        raise AdsError(f'{name}: row {rows.index[rows.group==one][0]+1} and row {wrong[0]+1} give {what} different labels; remove one of them')
+        what = ' and '.join(map(repr, one if isinstance(one, tuple) else (one,)))
+        raise AdsError(f'{name}: rows {rows.index[rows.group==one][0]+1} and {wrong[0]+1} give {what} different labels; '
+                       'remove one of them')
     return f'; {int(again.sum()):,} repeated rows left out'
 
-# %% ../../nbs/data/01_tables.ipynb #9efb3196
+# %% ../../nbs/data/01_tables.ipynb #82a41b7a
 def _once(values, images, what, name):
     "The value of each image; raises an `AdsError` if rows of one image differ"
     by_image = values.groupby(images.to_numpy(), sort=False)
     if (by_image.nunique() > 1).any():
-        raise AdsError(f'{name}: {by_image.nunique().idxmax()!r} stands in rows of different {what}; expected one {what} per image')
+        raise AdsError(f'{name}: {by_image.nunique().idxmax()!r} stands in rows of different {what}; '
+                       f'expected one {what} per image')
     return by_image.first().rename(what).rename_axis('image')
 
+# %% ../../nbs/data/01_tables.ipynb #051655e5
 def _label_column(df, asked, skip, name):
     "The column that holds labels, or `None` if labels are columns of 0 and 1"
     rest = df.drop(columns=list(skip))
     flags = [c for c in rest if is_binary(rest[c])]
     col = find_column(rest if asked else rest.drop(columns=flags), asked, label_columns, 'label', name)
     if col is None and len(flags)==1 and flags[0].lower() in label_columns:
-        raise AdsError(f'{name}: the column {flags[0]!r} holds only 0 and 1; label_col={flags[0]!r} takes them as two labels (command line: '
+        raise AdsError(f'{name}: the column {flags[0]!r} holds only 0 and 1; '
+                       f'label_col={flags[0]!r} takes them as two labels (command line: '
                        '--label_col), a column named after the label takes it as one')
     return col
 
-# %% ../../nbs/data/01_tables.ipynb #db48405d
+# %% ../../nbs/data/01_tables.ipynb #d4280385
 def _from_columns(df, images, skip, name):
     "Labels in columns of 0 and 1: targets, a note, and the columns used"
     targs = binary_columns(df, skip, name)
     if not len(targs.columns):
-        raise AdsError(f'{name}: no label column; expected one named {", ".join(label_columns[:4])} or columns of 0 and 1, found: '
+        raise AdsError(f'{name}: no label column; expected one named {", ".join(label_columns[:4])} '
+                       f'or columns of 0 and 1, '
+                       f'found: '
                        f'{", ".join(df.columns)}. Name yours with label_col (command line: --label_col)')
     if images.duplicated().any():
-        raise AdsError(f'{name}: {images[images.duplicated()].iloc[0]!r} stands there more than once; with columns of 0 and 1, '
+        raise AdsError(f'{name}: {images[images.duplicated()].iloc[0]!r} stands there more than once; '
+                       f'with columns of 0 and 1, '
                        'one row per image is expected')
     return targs.set_axis(pd.Index(images, name='image')),f'{targs.shape[1]} labels from columns of 0 and 1',list(targs)
 
+# %% ../../nbs/data/01_tables.ipynb #308f6756
 def _from_cells(df, images, col, sep, name):
     "Labels in one column: targets, a note, and the columns used; columns of 0 and 1 with the same names must agree"
     lists,how = label_lists(df[col], sep, name)
@@ -552,19 +613,21 @@ def _from_cells(df, images, col, sep, name):
     for c in same:
         on = _once(binary_columns(df[[c]], name=name)[c], images, c, name)
         differ = on.index[on!=targs[c]]
-        if len(differ): raise AdsError(f'{name}: the columns {col!r} and {c!r} disagree on {differ[0]!r}; remove one of them')
+        if len(differ):
+            raise AdsError(f'{name}: the columns {col!r} and {c!r} disagree on {differ[0]!r}; remove one of them')
     return targs.sort_index(axis=1),f'{targs.shape[1]} labels from the column {col!r}, {how}',[col, *same]
 
-# %% ../../nbs/data/01_tables.ipynb #098c829b
+# %% ../../nbs/data/01_tables.ipynb #509e85d0
 def _notes(targs):
     "What may surprise about labels: images without any, and names that differ only in case"
     n = int((~targs.any(axis=1)).sum())
     folded = pd.Series(targs.columns.str.casefold(), index=targs.columns)
     alike = folded[folded.duplicated(keep=False)].sort_values(kind='stable')
     pairs = [' and '.join(map(repr, g.index)) for _,g in alike.groupby(alike, sort=False)]
-    return [*[f'the labels {p} differ only in case' for p in pairs], *([f'{n:,} images have no label and count as negative for all'] if n else [])]
+    notes = [f'the labels {p} differ only in case' for p in pairs]
+    return notes + ([f'{n:,} images have no label and count as negative for all'] if n else [])
 
-# %% ../../nbs/data/01_tables.ipynb #428d2748
+# %% ../../nbs/data/01_tables.ipynb #cd69d5ae
 def understand(
     table,              # As in `read_table`
     image_col:str=None, # Column of image files; default: one of the usual names
@@ -573,7 +636,7 @@ def understand(
     split_col:str=None, # Column of the split; default: found by name or values; '': none
     seed:int=9          # Of the images drawn for validation where the split has none
 )->Labelled:
-    "Understand a table of images and labels; raises an `AdsError` that names what is missing and the argument that settles it"
+    "Understand a table of images and labels; raises an `AdsError` with the argument that settles what is ambiguous"
     df,name = filled_rows(read_table(table)),'the table' if isinstance(table, pd.DataFrame) else table
     images = image_names(df, image_col, name)
     skip = [images.name, *([label_col] if label_col else [])]
@@ -583,5 +646,6 @@ def understand(
     targs,how,labels = _from_cells(df, images, col, sep, name) if col else _from_columns(df, images, used, name)
     if not targs.shape[1] or not targs.to_numpy().any(): raise AdsError(f'{name}: no row has a label')
     aside = [c for c in df.columns if c not in {*used, *labels}]
-    notes = [how, split_note, f'columns left aside: {", ".join(aside)}' if aside else '', *_notes(targs), *df.attrs['notes']]
+    notes = [how, split_note, f'columns left aside: {", ".join(aside)}' if aside else '',
+             *_notes(targs), *df.attrs['notes']]
     return Labelled(targs, None if part is None else _once(part, images, 'split', name), [n for n in notes if n])

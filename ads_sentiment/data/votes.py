@@ -14,9 +14,9 @@ from ..core import AdsError, choose, read_json, write_csv, write_json
 from .tables import (annotator_columns, cell_text, check_repeats, filled_rows, find_column,
                                        image_names, label_columns, label_lists, read_table)
 
-# %% ../../nbs/data/02_votes.ipynb #0be187d2
+# %% ../../nbs/data/02_votes.ipynb #c9fa7b9a
 def _long(images, annotators, lists, name, understood):
-    "One row per vote, in order: image, annotator, label (missing: asked and chose none); `attrs['understood']` says how it was read"
+    "One row per vote: image, annotator, label (missing: chose none); `attrs['understood']` says how it was read"
     long = pd.DataFrame(dict(image=images, annotator=annotators, label=[l or [None] for l in lists]))
     long = long.explode('label').drop_duplicates(ignore_index=True)
     if not long.label.notna().any(): raise AdsError(f'{name}: no vote names a label')
@@ -33,15 +33,18 @@ def _column(df, asked, usual, what, name):
     raise AdsError(f'{name}: no {what} column; expected one of {", ".join(usual)}, found: {", ".join(df.columns)}. '
                    f'Name yours with {flag} (command line: --{flag})')
 
+# %% ../../nbs/data/02_votes.ipynb #2c117e63
 def _annotators(df, asked, name):
     "The annotators of a table as text; raises an `AdsError` for a blank cell"
     col = _column(df, asked, annotator_columns, 'annotator', name)
     who = cell_text(df[col])
     blank = who.index[who.eq('')]
-    if len(blank): raise AdsError(f'{name}: row {blank[0]+1} names no annotator in the column {col!r}; fill it in or remove the row')
+    if len(blank):
+        raise AdsError(f'{name}: row {blank[0]+1} names no annotator in the column {col!r}; '
+                       'fill it in or remove the row')
     return who.rename(col)
 
-# %% ../../nbs/data/02_votes.ipynb #d2773c82
+# %% ../../nbs/data/02_votes.ipynb #aafc96fa
 def table_votes(
     table,                  # A DataFrame or a file as in `read_table`; a row names an image, an annotator and labels
     image_col:str=None,     # Column of images; default: one of the usual names, `task` for crowd-kit
@@ -57,19 +60,21 @@ def table_votes(
     lists,how = label_lists(df[labels], sep, name)
     if max(map(len, lists)) > 1: how += check_repeats(pd.Series(list(zip(images, who)), index=df.index), lists, name)
     aside = ', '.join(c for c in df.columns if c not in (images.name, who.name, labels))
-    notes = [f'labels from the column {labels!r}, {how}', f'columns left aside: {aside}' if aside else '', *df.attrs['notes']]
+    notes = [f'labels from the column {labels!r}, {how}', f'columns left aside: {aside}' if aside else '',
+             *df.attrs['notes']]
     return _long(images.to_numpy(), who.to_numpy(), lists, name, notes)
 
-# %% ../../nbs/data/02_votes.ipynb #4f422f42
+# %% ../../nbs/data/02_votes.ipynb #9d464cfb
 def image_path(
     address:str # A path, or an address of Label Studio such as /data/local-files/?d=ads/a.jpg
 )->str: # A path
     "Return the path in the address of an image"
     url = urlparse(address)
     query = parse_qs(url.query)
-    return query['d'][0] if 'd' in query else unquote(url.path if url.scheme in ('http', 'https', 's3', 'gs') else address)
+    if 'd' in query: return query['d'][0]
+    return unquote(url.path) if url.scheme in ('http', 'https', 's3', 'gs') else address
 
-# %% ../../nbs/data/02_votes.ipynb #d5a0f967
+# %% ../../nbs/data/02_votes.ipynb #e9dae899
 def _task_image(data, image_col, where):
     "The image of a task; raises an `AdsError` if it names none"
     if image_col: found = data.get(choose(image_col, data, f'image_col in {where}'))
@@ -79,8 +84,9 @@ def _task_image(data, image_col, where):
     if not isinstance(found, str) or not found.strip(): raise AdsError(f'{where} names no image; expected data.image')
     return image_path(found)
 
+# %% ../../nbs/data/02_votes.ipynb #6f140f68
 def _task_annotator(annotation, where):
-    "The annotator of an annotation, which Label Studio gives as a number or an object; raises an `AdsError` if there is none"
+    "The annotator of an annotation, a number or an object with an email; raises an `AdsError` if there is none"
     who = annotation.get('completed_by', annotation.get('annotator'))
     if isinstance(who, dict): who = who.get('email') or who.get('id')
     if who is None or not str(who).strip():
@@ -88,7 +94,7 @@ def _task_annotator(annotation, where):
                        'Export it with annotators, or remove the task')
     return str(who).strip()
 
-# %% ../../nbs/data/02_votes.ipynb #48978e9b
+# %% ../../nbs/data/02_votes.ipynb #d15d2371
 def _find_control(annotations, asked, name):
     "The control of choices to read; raises an `AdsError` if there are none, or several and none was named"
     results = [r for a in annotations for r in a.get('result', []) if isinstance(r, dict)]
@@ -97,50 +103,66 @@ def _find_control(annotations, asked, name):
         types = ', '.join(sorted({str(r.get('type')) for r in results})) or 'nothing'
         raise AdsError(f'{name}: no vote names a label; expected results of type choices, found {types}')
     if asked: return choose(asked, found, f'control in {name}')
-    if len(found)>1: raise AdsError(f'{name}: choices of several controls: {", ".join(found)}; name one with label_col (command line: --label_col)')
+    if len(found)>1:
+        raise AdsError(f'{name}: choices of several controls: '
+        f'{", ".join(found)}; name one with label_col (command line: --label_col)')
     return found[0]
 
+# %% ../../nbs/data/02_votes.ipynb #cc14ca77
 def _choices(annotation, control):
     "The choices of one annotation"
-    mine = [r for r in annotation.get('result', []) if isinstance(r, dict) and (r.get('type'), str(r.get('from_name')))==('choices', control)]
-    return sorted({str(c).strip() for r in mine for c in r.get('value', {}).get('choices', [])})
+    results = [r for r in annotation.get('result', []) if isinstance(r, dict) and r.get('type')=='choices']
+    mine = [r.get('value', {}) for r in results if str(r.get('from_name'))==control]
+    return sorted({str(c).strip() for v in mine for c in v.get('choices', [])})
 
-# %% ../../nbs/data/02_votes.ipynb #f928a835
+# %% ../../nbs/data/02_votes.ipynb #4043abcf
 def _valid_annotations(task, path):
     "The annotations of a task; raises an `AdsError` for a task of another shape"
     found = task.get('annotations', []) if isinstance(task, dict) else None
     ok = isinstance(found, list) and isinstance(task.get('data'), dict)
     if not ok or not all(isinstance(a, dict) and isinstance(a.get('result', []), list) for a in found):
-        raise AdsError(f'{path} is no JSON export of Label Studio: expected a list of tasks with "data" and "annotations"')
+        raise AdsError(f'{path} is no JSON export of Label Studio: '
+                       f'expected a list of tasks with "data" and "annotations"')
     return found
 
+# %% ../../nbs/data/02_votes.ipynb #f20e73fc
 def _check_twice(rows, path):
     "Raise an `AdsError` if an annotator annotated an image twice with different choices"
-    wrong = rows[rows.assign(label=rows.label.map(tuple)).drop_duplicates().duplicated(['image', 'annotator']).reindex(rows.index, fill_value=False)]
+    distinct = rows.assign(label=rows.label.map(tuple)).drop_duplicates()
+    wrong = distinct[distinct.duplicated(['image', 'annotator'])]
     for image,who in zip(wrong.image, wrong.annotator):
-        raise AdsError(f'{path}: annotator {who!r} annotated {image!r} twice, with different choices; remove one of the annotations')
+        raise AdsError(f'{path}: annotator {who!r} annotated {image!r} twice, with different choices; '
+                       f'remove one of the annotations')
 
-# %% ../../nbs/data/02_votes.ipynb #658fc636
+# %% ../../nbs/data/02_votes.ipynb #b9c3d8db
+def _vote_rows(tasks, annotations, control, image_col, path):
+    "A table with one row per annotation: image, annotator, list of labels"
+    def row(t, a, where): return _task_image(t['data'], image_col, where),_task_annotator(a, where),_choices(a, control)
+    rows = [row(t, a, f'{path}: task {i}') for i,(t,of) in enumerate(zip(tasks, annotations), 1) for a in of]
+    return pd.DataFrame(rows, columns=['image', 'annotator', 'label'])
+
+# %% ../../nbs/data/02_votes.ipynb #fd12d8e6
 def label_studio_votes(
     path,               # JSON export of Label Studio
     image_col:str=None, # Field of the image in the data of a task; default: image
     label_col:str=None  # Name of the control; default: the only one with choices
 )->pd.DataFrame: # Columns image, annotator, label; `attrs['understood']` says how the file was read
-    "Read the choices of all annotations that were not cancelled; raises an `AdsError` for a file that is something else"
+    "Read the choices of all annotations that were not cancelled; raises an `AdsError` for any other file"
     tasks = read_json(path, encoding='utf-8-sig', what='Label Studio export')
     by_task = [_valid_annotations(t, path) for t in (tasks if isinstance(tasks, list) and tasks else [None])]
     kept = [[a for a in of if not a.get('was_cancelled')] for of in by_task]
-    if not any(kept): raise AdsError(f'{path}: no annotation in {len(tasks):,} tasks; export the tasks after they were annotated')
+    if not any(kept):
+        raise AdsError(f'{path}: no annotation in {len(tasks):,} tasks; export the tasks after they were annotated')
     control = _find_control([a for of in kept for a in of], label_col, path)
-    rows = pd.DataFrame([(_task_image(t['data'], image_col, f'{path}: task {i+1}'), _task_annotator(a, f'{path}: task {i+1}'),
-                          _choices(a, control)) for i,(t,of) in enumerate(zip(tasks, kept)) for a in of], columns=['image', 'annotator', 'label'])
+    rows = _vote_rows(tasks, kept, control, image_col, path)
     _check_twice(rows, path)
     cancelled,empty = sum(map(len, by_task)) - len(rows),sum(not of for of in kept)
-    notes = [f'choices of the control {control!r}', f'{cancelled:,} cancelled annotations left aside' if cancelled else '',
+    notes = [f'choices of the control {control!r}',
+             f'{cancelled:,} cancelled annotations left aside' if cancelled else '',
              f'{empty:,} tasks without annotations left aside' if empty else '']
     return _long(rows.image, rows.annotator, rows.label, path, notes)
 
-# %% ../../nbs/data/02_votes.ipynb #46150669
+# %% ../../nbs/data/02_votes.ipynb #bca55ebd
 _min_fields = ('id', 'annotation_id', 'created_at', 'updated_at', 'lead_time')
 
 def minimal_votes(
@@ -155,10 +177,12 @@ def minimal_votes(
     images = image_names(df, image_col, path)
     rest = [c for c in df.columns if c not in (images.name, *annotator_columns, kwargs.get('annotator_col'))]
     if not label_col and len(rest)!=1:
-        raise AdsError(f'{path}: {len(rest)} fields can be the label: {", ".join(rest)}; name one with label_col (command line: --label_col)')
-    return table_votes(df.assign(**{images.name: images.map(image_path)}), images.name, label_col=label_col or rest[0], **kwargs)
+        raise AdsError(f'{path}: {len(rest)} fields can be the label: {", ".join(rest)}; '
+                       f'name one with label_col (command line: --label_col)')
+    return table_votes(df.assign(**{images.name: images.map(image_path)}), images.name,
+                       label_col=label_col or rest[0], **kwargs)
 
-# %% ../../nbs/data/02_votes.ipynb #00ad1b8c
+# %% ../../nbs/data/02_votes.ipynb #fc87e8fc
 def read_votes(
     votes,   # A DataFrame, a table (.csv, .tsv, .jsonl, .parquet) or a Label Studio export (.json)
     **kwargs # Passed to `table_votes`, `label_studio_votes` or `minimal_votes`
@@ -166,13 +190,14 @@ def read_votes(
     "Read votes from a table or an export of Label Studio"
     if isinstance(votes, pd.DataFrame) or Path(votes).suffix.lower()!='.json': return table_votes(votes, **kwargs)
     tasks = read_json(votes, encoding='utf-8-sig', what='Label Studio export')
-    if isinstance(tasks, list) and tasks and all(isinstance(t, dict) and not {'data', 'annotations'} & {*t} for t in tasks):
-        return minimal_votes(votes, **kwargs)
+    def flat(t): return isinstance(t, dict) and 'data' not in t and 'annotations' not in t
+    if isinstance(tasks, list) and tasks and all(map(flat, tasks)): return minimal_votes(votes, **kwargs)
     for k in kwargs:
-        if k not in ('image_col', 'label_col'): raise AdsError(f'{k}={kwargs[k]!r} does not apply to {votes}, a JSON export of Label Studio; leave it out')
+        if k in ('image_col', 'label_col'): continue
+        raise AdsError(f'{k}={kwargs[k]!r} does not apply to {votes}, a JSON export of Label Studio; leave it out')
     return label_studio_votes(votes, **kwargs)
 
-# %% ../../nbs/data/02_votes.ipynb #eca1f945
+# %% ../../nbs/data/02_votes.ipynb #d1ed9617
 def studio_task(
     image:str, # Path or address of the image
     k:int,     # Position of the task
@@ -181,19 +206,21 @@ def studio_task(
     "Return one task of Label Studio"
     return dict(id=k+1, data=dict(image=image), **more)
 
+# %% ../../nbs/data/02_votes.ipynb #78a53101
 def studio_result(
     labels,        # Names
     from_name:str, # Name of the choices in the labelling configuration
     to_name:str    # Name of the image there
 )->list: # Empty if there are no labels
     "Return the result of one annotation"
-    return [dict(from_name=from_name, to_name=to_name, type='choices', value=dict(choices=list(labels)))] if len(labels) else []
+    result = dict(from_name=from_name, to_name=to_name, type='choices', value=dict(choices=list(labels)))
+    return [result] if len(labels) else []
 
-# %% ../../nbs/data/02_votes.ipynb #23e3f4d8
+# %% ../../nbs/data/02_votes.ipynb #4dcc60a7
 def write_votes(
     votes,          # Columns image, annotator, label, as `AdsData.annotations`
     path,           # What to write
-    how:str='long', # 'long' (CSV of image, annotator, label), 'crowd-kit' (CSV of task, worker, label) or 'label-studio' (JSON)
+    how:str='long', # 'long' (CSV: image, annotator, label), 'crowd-kit' (task, worker, label) or 'label-studio' (JSON)
     from_name:str='sentiment', # Label Studio: name of the choices
     to_name:str='image'        # Label Studio: name of the image
 ):
@@ -204,9 +231,10 @@ def write_votes(
     if how!='label-studio': return write_csv(votes, path)
     def annotations(of): return [dict(completed_by=a, result=studio_result(v.label.dropna(), from_name, to_name))
                                  for a,v in of.groupby('annotator', sort=False)]
-    write_json([studio_task(i, k, annotations=annotations(of)) for k,(i,of) in enumerate(votes.groupby('image', sort=False))], path)
+    by_image = enumerate(votes.groupby('image', sort=False))
+    write_json([studio_task(i, k, annotations=annotations(of)) for k,(i,of) in by_image], path)
 
-# %% ../../nbs/data/02_votes.ipynb #4256819b
+# %% ../../nbs/data/02_votes.ipynb #1c513707
 def write_label_studio(
     predictions, # Table of `Predictor.predict`: columns file, predicted and the labels' probabilities
     path,        # JSON to write, which Label Studio imports
@@ -219,5 +247,6 @@ def write_label_studio(
     def one(row):
         labels = [l for l in row['predicted'].split('|') if l]
         probs = [float(row[l]) for l in labels if l in row.index]
-        return dict(model_version=model_version, score=round(min(probs), 6) if probs else 0., result=studio_result(labels, from_name, to_name))
+        return dict(model_version=model_version, score=round(min(probs), 6) if probs else 0.,
+        result=studio_result(labels, from_name, to_name))
     write_json([studio_task(str(r['file']), k, predictions=[one(r)]) for k,(_,r) in enumerate(read.iterrows())], path)
