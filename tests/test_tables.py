@@ -468,8 +468,8 @@ def ballots(**cells): return pd.DataFrame([(f'p{k}.jpg', w, 'Calm' if k%2 else '
     columns=['image', 'annotator', 'label']).assign(**cells)
 
 def test_votes_say_how_they_were_understood(root):
-    ads = votes_ads(ballots(split='train', note='x'), root=root)
-    assert all(s in ads.understood for s in ("column 'label', one in each row", 'columns left aside: split, note'))
+    ads = votes_ads(ballots(note='x'), root=root)
+    assert all(s in ads.understood for s in ("column 'label', one in each row", 'columns left aside: note'))
 
 def test_names_of_annotators_are_trimmed(root):
     df = ballots(annotator=lambda d: d.annotator.where(d.index>1, d.annotator+' '))
@@ -516,3 +516,43 @@ def test_what_cannot_be_written_is_refused(root, truth):
     ads = csv_ads(pd.DataFrame(dict(fname=truth.index, labels=lists(truth))), root=root)
     odd = replace(ads, targs=ads.targs.rename(columns=dict(Drama='image', Action=' padded')))
     refuses(lambda: odd.to_table(root), "' padded'")
+
+# --- found while looking for more -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('col', ['IsValid', 'is test', 'Is_Training', 'holdout', 'is-val'])
+def test_flags_in_other_spellings(col, root, truth):
+    train = 'rain' in col
+    ads = csv_ads(onehot(truth).assign(**{col: parts(lambda k: (k%4==0)!=train)}), root=root)
+    assert ads.vocab==names and f'split from the column {col!r}' in ads.understood
+    assert [p=='test' for p in ads.split.loc[truth.index]]==parts(lambda k: k%4==0)
+
+def test_split_of_a_long_table_is_drawn_by_image(root, truth):
+    rows = [(i, l, k%4==0) for k,(i,ls) in enumerate(zip(truth.index, lists(truth))) for l in ls]
+    ads = csv_ads(pd.DataFrame(rows, columns=['image', 'label', 'is_valid']), root=root)
+    assert ads.split.value_counts().to_dict()=={'train': 36, 'test': 15, 'valid': 9}
+
+def test_split_of_votes_is_used(root):
+    df = ballots(split=lambda d: d.image.map(lambda i: 'test' if i in ('p0.jpg', 'p1.jpg') else 'train'))
+    ads = votes_ads(df, root=root)
+    assert set(ads.split.index[ads.split=='test'])=={'p0.jpg', 'p1.jpg'} and "split from the column 'split'" in ads.understood
+    refuses(lambda: votes_ads(df.assign(split=['train', 'test']*6), root=root), 'different split')
+
+def test_rows_that_may_not_count(root):
+    refuses(lambda: votes_ads(ballots(vote=[0, 1]*6), root=root), "'vote'")
+    refuses(lambda: csv_ads(ballots(value=[0, 1]*6).drop(columns='annotator'), root=root), "'value'")
+
+texts = {'set': "{'Action', 'Drama'}", 'tuple': "('Action', 'Drama')", 'NumPy': "['Action' 'Drama']", 'one joined cell': 'Action|Drama'}
+
+@pytest.mark.parametrize('kind', texts)
+def test_other_texts_of_lists(kind, root, truth):
+    assert csv_ads(joined(truth, '|').assign(labels=texts[kind]), root=root).vocab==['Action', 'Drama']
+
+@pytest.mark.parametrize('cell', ['[Action, Drama]', '{"Action": 1}', "'Action', 'Drama'", 'Film Noir Drama', 'Sci-Fi Drama'])
+def test_other_texts_are_refused(cell, root, truth): refuses(lambda: csv_ads(rare(truth, cell), root=root), '--sep')
+
+def test_labels_in_two_places(root, truth):
+    df = onehot(truth).assign(category=['x', 'y']*30)
+    refuses(lambda: csv_ads(df, root=root), "'category'", 'Action', '--label_col')
+    assert csv_ads(df, root=root, label_col='category').vocab==['x', 'y']
+
+def test_missing_values_as_text_are_said(root, truth): assert "'nan' may be a missing value" in csv_ads(rare(truth, 'nan'), root=root).understood

@@ -225,7 +225,17 @@ def demo_ads(
     root = Path(root) if root is not None else cache_dir('demo')/f'{n}-ads-seed-{seed}'
     return pitt_ads(draw_ads(root, n, seed), download=False, **kwargs)
 
-# %% ../../nbs/data/05_datasets.ipynb #cea6e32a
+# %% ../../nbs/data/05_datasets.ipynb #0fb780f8
+def _votes_split(given, images, seed):
+    "The split of the images with labels and a note: that of the table, or drawn anew"
+    if given is None: return split_ads(images, seed),''
+    split = pd.Series(given, name='split').reindex(images).rename_axis('image')
+    if 'train' not in set(split) or split.nunique()<2:
+        raise AdsError(f'the images with labels are all in the split {split.iloc[0]}; expected train, valid and test')
+    split,note = whole_split(split, seed)
+    return _ordered(split),note
+
+# %% ../../nbs/data/05_datasets.ipynb #a3883739
 def votes_ads(
     votes,                 # A DataFrame, a table or a Label Studio export, as in `read_votes`
     root=None,             # Folder that the images are relative to; default: the folder of the file
@@ -244,19 +254,20 @@ def votes_ads(
              f'{len(table)-len(targs):,} images have no label with {min_votes} votes and are left out')
     if root is None: root = Path() if frame else Path(votes).parent
     name = 'votes' if frame else Path(votes).stem
-    return _ads_data(name, root, targs, split_ads(targs.index, seed), table, people, long, notes, find_images)
+    split,more = _votes_split(long.attrs.get('split'), targs.index, seed)
+    return _ads_data(name, root, targs, split, table, people, long, notes+more, find_images)
 
-# %% ../../nbs/data/05_datasets.ipynb #d5af654e
+# %% ../../nbs/data/05_datasets.ipynb #08fe019d
 def _images_in(folder): return sorted(f for f in Path(folder).rglob('*') if f.suffix.lower() in image_suffixes)
 
-# %% ../../nbs/data/05_datasets.ipynb #ac6b5f69
+# %% ../../nbs/data/05_datasets.ipynb #436dd8d1
 def image_folders(
     root # A folder
 )->list: # Its folders with images at any depth, without hidden ones
     "Find the folders of images in a folder"
     return sorted(p for p in Path(root).iterdir() if p.is_dir() and not p.name.startswith('.') and _images_in(p))
 
-# %% ../../nbs/data/05_datasets.ipynb #91fc6da3
+# %% ../../nbs/data/05_datasets.ipynb #f3cb0a12
 def _split_folders(root, tops):
     "The split of each top folder, or nothing if they are labels; raises an `AdsError` for a mixture"
     names = pd.Series([p.name for p in tops], index=tops, dtype=object)
@@ -273,7 +284,7 @@ def _split_folders(root, tops):
         f'expected train and test, or folders of labels')
     return dict(part)
 
-# %% ../../nbs/data/05_datasets.ipynb #049895a9
+# %% ../../nbs/data/05_datasets.ipynb #eded0c71
 def _check_label_folders(root, folders):
     "Raise an `AdsError` for fewer than two labels, or folders of labels a level too deep"
     names = sorted({f.name for f in folders})
@@ -286,7 +297,7 @@ def _check_label_folders(root, folders):
     if len(names)<2:
         raise AdsError(f'{root} has images of one label only, {names[0]}; expected at least two folders of labels')
 
-# %% ../../nbs/data/05_datasets.ipynb #c161bf81
+# %% ../../nbs/data/05_datasets.ipynb #a759c3af
 def _check_copies(root, rows):
     "Raise an `AdsError` if one image is in the folders of two labels"
     rows = rows.assign(name=[Path(i).name for i in rows.image], size=[(root/i).stat().st_size for i in rows.image])
@@ -297,7 +308,7 @@ def _check_copies(root, rows):
                 raise AdsError(f'{root}: {first.image} and {i} are the same image under two labels; '
                                'write a table with all labels of each image, or remove one of the copies')
 
-# %% ../../nbs/data/05_datasets.ipynb #28e80c00
+# %% ../../nbs/data/05_datasets.ipynb #af75e6ce
 def _folder_split(root, images, part, seed):
     "The split by image and notes: that of the folders, or drawn anew"
     if not part: return split_ads(images, seed),[]
@@ -305,7 +316,7 @@ def _folder_split(root, images, part, seed):
     split,note = whole_split(given, seed)
     return _ordered(split),[f'split from the names of folders{note}']
 
-# %% ../../nbs/data/05_datasets.ipynb #a30b18b4
+# %% ../../nbs/data/05_datasets.ipynb #5849ede4
 def folder_ads(
     root,       # Folder with a folder of images for each label, or with train, valid and test above these
     seed:int=9  # Seed of the split, or of the split that the folders lack
@@ -325,7 +336,7 @@ def folder_ads(
     if loose: notes.append(f'{loose:,} image{"s"*(loose>1)} outside the folders of labels left aside')
     return _ads_data(root.resolve().name, root, targs, split, understood='; '.join(notes))
 
-# %% ../../nbs/data/05_datasets.ipynb #f6108c9d
+# %% ../../nbs/data/05_datasets.ipynb #f42bd255
 def _file_kind(path):
     "'votes' or 'table'; raises an `AdsError` for other files"
     if path.suffix.lower()=='.json': return 'votes'
@@ -334,7 +345,7 @@ def _file_kind(path):
                        f'a .json of Label Studio, demo, or a folder')
     return 'votes' if find_column(read_table(path), None, annotator_columns, '', path) else 'table'
 
-# %% ../../nbs/data/05_datasets.ipynb #36980c6f
+# %% ../../nbs/data/05_datasets.ipynb #a9f34014
 def _folder_kind(path):
     "'pitt' or 'folder', or the kind of the only table in it, and what is to be opened"
     if not path.is_dir() or (path/'annotations_images').exists(): return 'pitt',path
@@ -348,7 +359,7 @@ def _folder_kind(path):
                        'image and labels, or a folder for each label')
     return 'pitt',path
 
-# %% ../../nbs/data/05_datasets.ipynb #faa54454
+# %% ../../nbs/data/05_datasets.ipynb #fc4c55c3
 def data_kind(
     data # 'demo', a folder or a file, or a DataFrame
 ): # ('demo', 'pitt', 'table', 'votes' or 'folder', what is to be opened)
@@ -362,7 +373,7 @@ def data_kind(
     if path.is_file() or path.suffix.lower() in (*table_suffixes, '.json'): return _file_kind(path),path
     return _folder_kind(path)
 
-# %% ../../nbs/data/05_datasets.ipynb #0f48750e
+# %% ../../nbs/data/05_datasets.ipynb #2a379cc6
 def load_ads(
     data,     # 'demo', a folder, a file, or a DataFrame, as in `data_kind`; an `AdsData` is returned as it is
     **kwargs  # Passed to `demo_ads`, `pitt_ads`, `csv_ads`, `votes_ads` or `folder_ads`

@@ -6,7 +6,8 @@
 __all__ = ['table_suffixes', 'image_columns', 'label_columns', 'annotator_columns', 'image_suffixes', 'split_columns',
            'cell_text', 'is_binary', 'read_table', 'filled_rows', 'find_column', 'image_names', 'split_cell',
            'find_separator', 'made_of_others', 'shared_part', 'label_lists', 'binary_columns', 'split_names',
-           'whole_split', 'table_split', 'find_images', 'Labelled', 'check_repeats', 'understand']
+           'whole_split', 'table_split', 'find_images', 'Labelled', 'check_repeats', 'check_row_flags', 'one_per_image',
+           'understand']
 
 # %% ../../nbs/data/01_tables.ipynb #042759ff
 import ast,codecs,csv,io,json,re
@@ -211,16 +212,20 @@ def image_names(
         if not asked and other!=col and other.lower() in image_columns: _same_images(df, col, other, name)
     return images.rename(col)
 
-# %% ../../nbs/data/01_tables.ipynb #ed8a257c
+# %% ../../nbs/data/01_tables.ipynb #ff3e555c
+_brackets = re.compile(r'\s*(\[.*\]|\{.*\}|\(.*\))\s*', re.S)
+
 def _as_list(v):
     "A cell that holds a list, or text that reads as one, as a list of text; otherwise `None`"
-    if isinstance(v, (list, tuple, set, np.ndarray)): return [_cell(x) for x in v]
+    if isinstance(v, (list, tuple, np.ndarray)): return [_cell(x) for x in v]
+    if isinstance(v, set): return sorted(map(_cell, v))
     if isinstance(v, dict): return _as_list(v.get('choices')) # Label Studio
-    if not (isinstance(v, str) and re.fullmatch(r'\s*(\[.*\]|\{.*\})\s*', v, re.S)): return None
-    for read in (json.loads, ast.literal_eval):
-        try: got = read(v)
-        except (ValueError, SyntaxError, RecursionError, MemoryError): continue
-        if isinstance(got, list) or isinstance(got, dict) and 'choices' in got: return _as_list(got)
+    if not (isinstance(v, str) and _brackets.fullmatch(v)): return None
+    commas = re.sub(r"""(['"])\s+(['"])""", r'\1, \2', v) # NumPy writes none
+    for read,text in ((json.loads, v), (ast.literal_eval, commas)):
+        try: got = read(text.strip())
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError): continue
+        if isinstance(got, (list, tuple, set)) or isinstance(got, dict) and 'choices' in got: return _as_list(got)
 
 # %% ../../nbs/data/01_tables.ipynb #a8649879
 def split_cell(
@@ -237,24 +242,30 @@ def find_separator(
     "Find what joins labels: `|` or `;` wherever one occurs, other separators only if they do not yield more labels"
     cells = {c for c in cells if c.strip()}
     n = {sep: len({p for c in cells for p in split_cell(c, sep)}) for sep in ('', '|', ';', ',', '/', ' ')}
+    if sure := next((s for s in '|;' if any(s in c for c in cells)), None): return sure
     best = ',' if any(',' in c for c in cells) and n[','] <= n[''] else ''
-    best = next((s for s in '|;' if any(s in c for c in cells)), best)
     loose = min(('/', ' '), key=n.get)
     return loose if n[loose] <= .6*n[best] else best
 
-# %% ../../nbs/data/01_tables.ipynb #6cd09153
-_joins = re.compile(r'\s+and\s+|\s*[|;,/\\+&:\n\t_-]\s*|\s+')
+# %% ../../nbs/data/01_tables.ipynb #7e57fcf5
+_between = re.compile(r"""\s+and\s+|[\s|;,/\\+&:_"'-]+""")
+def _words(label): return tuple(w for w in _between.split(label) if w)
 
 def made_of_others(
     labels # Names of all labels
 )->dict: # The parts of each such label
-    "Find labels whose parts are labels themselves"
-    known,res = set(labels),{}
-    for l in known:
-        for sep in dict.fromkeys(_joins.findall(l)):
-            parts = [p.strip() for p in l.split(sep)]
-            if len(parts)>1 and known.issuperset(parts): res[l] = parts
-    return dict(sorted(res.items()))
+    "Find labels that consist of two or more other labels"
+    known = {_words(l): l for l in labels}
+    def parts(words):
+        if words in known: return [known[words]]
+        heads = (k for k in range(1, len(words)) if words[:k] in known)
+        return next(([known[words[:k]], *rest] for k in heads if (rest := parts(words[k:]))), None)
+    res = {}
+    for l in sorted(labels):
+        words = _words(l)
+        cuts = (k for k in range(1, len(words)) if words[:k] in known)
+        if found := next(([known[words[:k]], *rest] for k in cuts if (rest := parts(words[k:]))), None): res[l] = found
+    return res
 
 # %% ../../nbs/data/01_tables.ipynb #b23cd6ec
 def shared_part(
@@ -293,13 +304,21 @@ def _split_texts(texts, counts, sep, name):
     how = f'joined by {joiner!r}, in {joined:,} rows' if joined else 'one in each row'
     return lists,how + (f'; {sep!r} stands in no row' if sep and not joined else '')
 
-# %% ../../nbs/data/01_tables.ipynb #08fde001
+# %% ../../nbs/data/01_tables.ipynb #a1036d24
+def _check_brackets(values, lists, name):
+    "Raise an `AdsError` for a cell that looks like a list and can't be read as one"
+    for v,l in zip(values, lists):
+        if l is None and isinstance(v, str) and _brackets.fullmatch(v):
+            raise AdsError(f'{name}: the labels {v.strip()[:60]!r} look like a list that cannot be read; expected '
+                           '["Calm", "Sad"], or text with sep (command line: --sep)')
+
+# %% ../../nbs/data/01_tables.ipynb #52c62645
 def _odd_text(values, lists):
     "Position of the first text among cells that hold lists, or `None`"
     if any(isinstance(v, dict) or l and str(v).strip()[:1]=='{' for v,l in zip(values, lists)): return None
     return next((k for k,(l,v) in enumerate(zip(lists, values)) if l is None and _cell(v)), None)
 
-# %% ../../nbs/data/01_tables.ipynb #16b43501
+# %% ../../nbs/data/01_tables.ipynb #9c6590fd
 def label_lists(
     cells:pd.Series, # A column of labels
     sep:str=None,    # What joins them; default: found by `find_separator`
@@ -310,6 +329,7 @@ def label_lists(
     nested = cells.map(lambda v: isinstance(v, (list, tuple, set, dict, np.ndarray))).any()
     codes,values = (range(len(cells)), cells.tolist()) if nested else pd.factorize(cell_text(cells))
     lists = [_as_list(v) for v in values]
+    if sep is None: _check_brackets(values, lists, name)
     if all(l is None for l in lists):
         lists,how = _split_texts(list(values), np.bincount(codes), sep, name)
         return [lists[c] for c in codes],how
@@ -320,7 +340,7 @@ def label_lists(
     lists = [[_cell(v)] if l is None else l for l,v in zip(lists, values)]
     return [[l for l in lists[c] if l] for c in codes],'written as lists'
 
-# %% ../../nbs/data/01_tables.ipynb #40b4b964
+# %% ../../nbs/data/01_tables.ipynb #8f5c65e9
 def binary_columns(
     df:pd.DataFrame, # A table
     skip=(),         # Columns that are something else
@@ -335,16 +355,16 @@ def binary_columns(
         elif is_binary(df[c]) or len(odd)*10 <= len(text):
             raise AdsError(f'{name}: the column {c!r} holds {odd.iloc[0]!r} in row {odd.index[0]+1}, '
                            f'and 0 and 1 elsewhere; '
-                           'expected 0 or 1 in every row of a label. Mend the row, or remove the column')
+                           'expected 0 or 1 in every row. Mend the row, or remove the column')
     return pd.DataFrame(res, index=df.index)
 
-# %% ../../nbs/data/01_tables.ipynb #246221c0
+# %% ../../nbs/data/01_tables.ipynb #0cf3c097
 split_columns = ('split', 'set', 'subset', 'partition', 'fold', 'kfold', 'cv_fold')
 _split_names = {'train': 'train', 'training': 'train', 'tr': 'train',
                 'valid': 'valid', 'val': 'valid', 'validation': 'valid', 'dev': 'valid',
                 'test': 'test', 'testing': 'test', 'eval': 'test', 'holdout': 'test'}
 
-# %% ../../nbs/data/01_tables.ipynb #aacd893c
+# %% ../../nbs/data/01_tables.ipynb #16090d09
 def split_names(
     values:pd.Series # Names of splits in any spelling
 )->pd.Series: # 'train', 'valid' or 'test'; missing for any other text
@@ -352,7 +372,7 @@ def split_names(
     text = cell_text(values).str.lower().str.replace(r'[\s_-]*(set|split|data|images)?[\s_-]*\d*$', '', regex=True)
     return text.map(_split_names)
 
-# %% ../../nbs/data/01_tables.ipynb #96cbea0d
+# %% ../../nbs/data/01_tables.ipynb #d4dd8796
 def _named_split(values, col):
     "Splits by row and a note, or `None` for other values; the lowest folds are the test and validation set"
     part = split_names(values)
@@ -364,15 +384,16 @@ def _named_split(values, col):
         return part,f': fold {folds[0]} is the test set, {folds[1]} the validation set'
     return None
 
-# %% ../../nbs/data/01_tables.ipynb #298172f0
+# %% ../../nbs/data/01_tables.ipynb #4794d314
 def _flag_kind(col):
     "The split that a column such as `is_valid` or `test` flags, or `None`"
-    flag = re.fullmatch('(is_)?(train|valid|val|validation|test)', col.lower())
+    plain = re.sub(r'[\W_]', '', col.lower())
+    flag = re.fullmatch('(is)?(train|training|valid|val|validation|dev|test|testing|holdout)', plain)
     return _split_names[flag[2]] if flag else None
 
 def _flags(df): return {c: _flag_kind(c) for c in df.columns if _flag_kind(c) and is_binary(df[c])}
 
-# %% ../../nbs/data/01_tables.ipynb #0a0f414f
+# %% ../../nbs/data/01_tables.ipynb #873c5aa1
 def _flag_split(df, flags, name):
     "The split that columns of 0 and 1 flag; raises an `AdsError` for a row in none or in several"
     on = binary_columns(df[list(flags)], name=name).astype(bool)
@@ -387,7 +408,7 @@ def _flag_split(df, flags, name):
                        "or split_col='' to have the images split (command line: --split_col)")
     return on.idxmax(axis=1).map(flags | {k: k for k in ('train', 'test') if k not in flags})
 
-# %% ../../nbs/data/01_tables.ipynb #da60ede0
+# %% ../../nbs/data/01_tables.ipynb #4f549d1f
 def _split_like(df, skip):
     "Columns that look like a split by their name or their values"
     def by_values(c):
@@ -397,7 +418,7 @@ def _split_like(df, skip):
     def by_name(c): return c.lower() in split_columns or bool(re.search(r'(^|[\W_])split($|[\W_])', c.lower()))
     return [c for c in df.columns if c not in skip and (by_name(c) or c.lower() not in label_columns and by_values(c))]
 
-# %% ../../nbs/data/01_tables.ipynb #6bfbcdda
+# %% ../../nbs/data/01_tables.ipynb #4f9e1054
 def _not_a_split(df, col, name):
     "The `AdsError` for a column that looks like a split and can't be read"
     odd = df[col][split_names(df[col]).isna()]
@@ -408,14 +429,14 @@ def _not_a_split(df, col, name):
                     "Name another column with split_col, or split_col='' to have the images split "
                     '(command line: --split_col)')
 
-# %% ../../nbs/data/01_tables.ipynb #73258282
+# %% ../../nbs/data/01_tables.ipynb #bd3760ed
 def _different_splits(a, b, row, name):
     "The `AdsError` for two columns that contradict each other"
     return AdsError(f"{name}: the columns {a!r} and {b!r} give different splits, first in row {row+1}; "
                     "name the right one with split_col, "
                     "or split_col='' to have the images split (command line: --split_col)")
 
-# %% ../../nbs/data/01_tables.ipynb #31c663fd
+# %% ../../nbs/data/01_tables.ipynb #b2a413fc
 def _agreeing_flags(df, part, col, name):
     "The flags that agree with the split in the column `col`; raises an `AdsError` if another contradicts it"
     res = []
@@ -423,10 +444,10 @@ def _agreeing_flags(df, part, col, name):
         on = binary_columns(df[[c]], name=name)[c].astype(bool)
         same = (part==kind)==on
         if same.all() or (kind=='valid' and ((part!='train')==on).all()): res.append(c)
-        elif c.lower()!='train': raise _different_splits(col, c, same.index[~same][0], name)
+        elif c.lower() not in ('train', 'training'): raise _different_splits(col, c, same.index[~same][0], name)
     return res
 
-# %% ../../nbs/data/01_tables.ipynb #a4ccd6d9
+# %% ../../nbs/data/01_tables.ipynb #90b1ad59
 def _find_split(df, skip, name):
     "The columns, split by row and note of the only split in a table; raises an `AdsError` for two that differ"
     like,flags = _split_like(df, skip),_flags(df)
@@ -437,13 +458,13 @@ def _find_split(df, skip, name):
     if read:
         col,(part,note) = next(iter(read.items()))
         return [*read, *_agreeing_flags(df, part, col, name)],part,note
-    if [c.lower() for c in flags]==['train']:
+    if [c.lower() for c in flags] in (['train'], ['training']):
         raise AdsError(f"{name}: the column {list(flags)[0]!r} can be a label or the split; "
                        f"split_col={list(flags)[0]!r} takes it as the split, "
                        "split_col='' as a label (command line: --split_col)")
     return ([*flags], _flag_split(df, flags, name), '') if flags else ([], None, '')
 
-# %% ../../nbs/data/01_tables.ipynb #04e1997e
+# %% ../../nbs/data/01_tables.ipynb #751702c7
 def _asked_split(df, col, name):
     "(columns, split by row, note) of the column that the user named"
     col = find_column(df, col, (), 'split', name)
@@ -452,12 +473,12 @@ def _asked_split(df, col, name):
     if got is None: raise _not_a_split(df, col, name)
     return [col],*got
 
-# %% ../../nbs/data/01_tables.ipynb #bf94f368
+# %% ../../nbs/data/01_tables.ipynb #d7b2c792
 def whole_split(
-    part:pd.Series, # 'train', 'valid' or 'test' by row; one of the last two may be missing
-    seed:int=9      # Of the rows drawn for validation
+    part:pd.Series, # 'train', 'valid' or 'test' by image; one of the last two may be missing
+    seed:int=9      # Of the images drawn for validation
 ): # (the split with all three, a note)
-    "Complete a split: validation rows become a missing test set, a fifth of the training rows a missing validation set"
+    "Complete a split: validation images become a missing test set, a fifth of the training images a missing validation set"
     if part.nunique()==3: return part,''
     n = int((part=='valid').sum())
     note = '' if 'test' in set(part) else f', whose {n:,} validation images are the test set here'
@@ -467,12 +488,11 @@ def whole_split(
     note += f'; {len(drawn):,} of the {len(train):,} training images are drawn for validation'
     return part.mask(part.index.isin(drawn), 'valid'),note
 
-# %% ../../nbs/data/01_tables.ipynb #d8ab3ddb
+# %% ../../nbs/data/01_tables.ipynb #fd70679c
 def table_split(
     df:pd.DataFrame, # A table
     asked:str=None,  # Its column of the split; `None`: found by name or values; '': none
     name='the table',# For the message
-    seed:int=9,      # Of the images drawn for validation
     skip=()          # Columns that are something else
 ): # (its columns, 'train', 'valid' or 'test' by row or `None`, how it was understood in words)
     "Read the split that a table brings; raises an `AdsError` for one that can't be used"
@@ -484,10 +504,9 @@ def table_split(
         raise AdsError(f"{name}: the column {cols[0]!r} has only rows for {' and '.join(sorted(there))}; "
                        "expected train, valid and test. "
                        "split_col='' has the images split (command line: --split_col)")
-    part,more = whole_split(part, seed)
-    return cols,part,f'split from the column{"s"*(len(cols)>1)} {" and ".join(map(repr, cols))}{note}{more}'
+    return cols,part,f'split from the column{"s"*(len(cols)>1)} {" and ".join(map(repr, cols))}{note}'
 
-# %% ../../nbs/data/01_tables.ipynb #798d43aa
+# %% ../../nbs/data/01_tables.ipynb #7da6af74
 def _files_below(root):
     "The image files below a folder, by their last part with and without the ending"
     res = {}
@@ -495,7 +514,7 @@ def _files_below(root):
         for key in {p.name, p.stem}: res.setdefault(key, []).append(p)
     return res
 
-# %% ../../nbs/data/01_tables.ipynb #5c357ada
+# %% ../../nbs/data/01_tables.ipynb #a52336c6
 def _matching(name, below, root):
     "The file of a name that is no path from `root`, or `None`; raises an `AdsError` if there are several"
     parts = PureWindowsPath(name).parts # splits at both / and \
@@ -511,7 +530,7 @@ def _matching(name, below, root):
         raise AdsError(f'the image name {name!r} stands for {which} in {root}; expected paths from this folder')
     return found[0] if found else None
 
-# %% ../../nbs/data/01_tables.ipynb #1f97dc67
+# %% ../../nbs/data/01_tables.ipynb #85bd6c09
 def find_images(
     root, # Folder that names are relative to
     names # Names of images
@@ -531,7 +550,7 @@ def find_images(
                        f'expected one name per image')
     return res
 
-# %% ../../nbs/data/01_tables.ipynb #d0903749
+# %% ../../nbs/data/01_tables.ipynb #8166c363
 @dataclass
 class Labelled:
     "Images with their labels and split, and how they were understood"
@@ -539,14 +558,14 @@ class Labelled:
     split:pd.Series=None  # 'train', 'valid' or 'test' by image, or `None`
     notes:list=field(default_factory=list) # Sentences
 
-# %% ../../nbs/data/01_tables.ipynb #a35983a0
+# %% ../../nbs/data/01_tables.ipynb #8fda430c
 def _targets(images, lists):
     "0/1, images x labels: images in order of appearance, labels by name"
     rows = pd.DataFrame(dict(image=images.to_numpy(), label=lists)).explode('label').dropna()
     table = pd.crosstab(rows.image, rows.label) if len(rows) else pd.DataFrame(index=pd.Index([], name='image'))
     return (table.reindex(pd.unique(images), fill_value=0) > 0).astype(int).rename_axis('image')
 
-# %% ../../nbs/data/01_tables.ipynb #e926bc7a
+# %% ../../nbs/data/01_tables.ipynb #b3b07b75
 def check_repeats(
     groups:pd.Series, # What a row is about, such as its image, with the index of the table
     lists,            # Labels of each row
@@ -567,16 +586,34 @@ def check_repeats(
                        'remove one of them')
     return f'; {int(again.sum()):,} repeated rows left out'
 
-# %% ../../nbs/data/01_tables.ipynb #82a41b7a
-def _once(values, images, what, name):
-    "The value of each image; raises an `AdsError` if rows of one image differ"
+# %% ../../nbs/data/01_tables.ipynb #41b39316
+_row_flags = ('vote', 'value', 'present', 'answer', 'response', 'selected', 'checked', 'is_positive', 'positive')
+
+def check_row_flags(
+    df:pd.DataFrame, # The columns that are left aside
+    name             # Of the table, for the message
+):
+    "Raise an `AdsError` for a column of 0 and 1 that may say which rows count"
+    for c in df.columns:
+        if c.lower() in _row_flags and is_binary(df[c]):
+            raise AdsError(f'{name}: the column {c!r} of 0 and 1 may say which rows count; '
+                           'keep only the rows that count, and remove the column')
+
+# %% ../../nbs/data/01_tables.ipynb #9ea4b786
+def one_per_image(
+    values:pd.Series, # One value per row
+    images:pd.Series, # Image of each row
+    what:str,         # For the message: 'split', ...
+    name              # Of the table, for the message
+)->pd.Series: # By image
+    "Return the value of each image; raises an `AdsError` if rows of one image differ"
     by_image = values.groupby(images.to_numpy(), sort=False)
     if (by_image.nunique() > 1).any():
         raise AdsError(f'{name}: {by_image.nunique().idxmax()!r} stands in rows of different {what}; '
                        f'expected one {what} per image')
     return by_image.first().rename(what).rename_axis('image')
 
-# %% ../../nbs/data/01_tables.ipynb #051655e5
+# %% ../../nbs/data/01_tables.ipynb #cc605d85
 def _label_column(df, asked, skip, name):
     "The column that holds labels, or `None` if labels are columns of 0 and 1"
     rest = df.drop(columns=list(skip))
@@ -588,7 +625,7 @@ def _label_column(df, asked, skip, name):
                        '--label_col), a column named after the label takes it as one')
     return col
 
-# %% ../../nbs/data/01_tables.ipynb #d4280385
+# %% ../../nbs/data/01_tables.ipynb #2d0b2ba5
 def _from_columns(df, images, skip, name):
     "Labels in columns of 0 and 1: targets, a note, and the columns used"
     targs = binary_columns(df, skip, name)
@@ -603,21 +640,26 @@ def _from_columns(df, images, skip, name):
                        'one row per image is expected')
     return targs.set_axis(pd.Index(images, name='image')),f'{targs.shape[1]} labels from columns of 0 and 1',list(targs)
 
-# %% ../../nbs/data/01_tables.ipynb #308f6756
-def _from_cells(df, images, col, sep, name):
+# %% ../../nbs/data/01_tables.ipynb #a0f13898
+def _from_cells(df, images, col, sep, name, asked=True):
     "Labels in one column: targets, a note, and the columns used; columns of 0 and 1 with the same names must agree"
     lists,how = label_lists(df[col], sep, name)
     how += check_repeats(images, lists, name)
     targs = _targets(images, lists)
-    same = [c for c in df.columns if c in targs.columns and is_binary(df[c])]
+    flags = [c for c in df.columns if is_binary(df[c])]
+    same = [c for c in flags if c in targs.columns]
+    if not asked and len(flags)-len(same) > 1:
+        raise AdsError(f'{name}: the column {col!r} and the columns of 0 and 1 ({", ".join(flags[:5])}) can both be the labels; '
+                       f'label_col={col!r} takes the former (command line: --label_col), without it the latter are taken')
+    if images.duplicated().any(): check_row_flags(df[flags], name)
     for c in same:
-        on = _once(binary_columns(df[[c]], name=name)[c], images, c, name)
+        on = one_per_image(binary_columns(df[[c]], name=name)[c], images, c, name)
         differ = on.index[on!=targs[c]]
         if len(differ):
             raise AdsError(f'{name}: the columns {col!r} and {c!r} disagree on {differ[0]!r}; remove one of them')
     return targs.sort_index(axis=1),f'{targs.shape[1]} labels from the column {col!r}, {how}',[col, *same]
 
-# %% ../../nbs/data/01_tables.ipynb #509e85d0
+# %% ../../nbs/data/01_tables.ipynb #e034cdd0
 def _notes(targs):
     "What may surprise about labels: images without any, and names that differ only in case"
     n = int((~targs.any(axis=1)).sum())
@@ -625,9 +667,11 @@ def _notes(targs):
     alike = folded[folded.duplicated(keep=False)].sort_values(kind='stable')
     pairs = [' and '.join(map(repr, g.index)) for _,g in alike.groupby(alike, sort=False)]
     notes = [f'the labels {p} differ only in case' for p in pairs]
+    empty = [l for l in targs.columns if l.lower() in ('nan', 'none', 'null', 'na', 'n/a', '<na>')]
+    notes += [f'the label {l!r} may be a missing value' for l in empty]
     return notes + ([f'{n:,} images have no label and count as negative for all'] if n else [])
 
-# %% ../../nbs/data/01_tables.ipynb #cd69d5ae
+# %% ../../nbs/data/01_tables.ipynb #ab838a1f
 def understand(
     table,              # As in `read_table`
     image_col:str=None, # Column of image files; default: one of the usual names
@@ -640,12 +684,16 @@ def understand(
     df,name = filled_rows(read_table(table)),'the table' if isinstance(table, pd.DataFrame) else table
     images = image_names(df, image_col, name)
     skip = [images.name, *([label_col] if label_col else [])]
-    cols,part,split_note = table_split(df.drop(columns=images.name), split_col, name, seed, skip)
-    col = _label_column(df, label_col, [images.name, *cols], name)
+    cols,part,split_note = table_split(df.drop(columns=images.name), split_col, name, skip)
     used = [images.name, *cols]
-    targs,how,labels = _from_cells(df, images, col, sep, name) if col else _from_columns(df, images, used, name)
+    col = _label_column(df, label_col, used, name)
+    if col: targs,how,labels = _from_cells(df.drop(columns=used), images, col, sep, name, bool(label_col))
+    else: targs,how,labels = _from_columns(df, images, used, name)
     if not targs.shape[1] or not targs.to_numpy().any(): raise AdsError(f'{name}: no row has a label')
     aside = [c for c in df.columns if c not in {*used, *labels}]
+    if part is not None:
+        part,more = whole_split(one_per_image(part, images, 'split', name), seed)
+        split_note += more
     notes = [how, split_note, f'columns left aside: {", ".join(aside)}' if aside else '',
              *_notes(targs), *df.attrs['notes']]
-    return Labelled(targs, None if part is None else _once(part, images, 'split', name), [n for n in notes if n])
+    return Labelled(targs, part, [n for n in notes if n])

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 import pandas as pd
 from ..core import AdsError, choose, read_json, write_csv, write_json
-from .tables import (annotator_columns, cell_text, check_repeats, filled_rows, find_column,
-                                       image_names, label_columns, label_lists, read_table)
+from .tables import (annotator_columns, cell_text, check_repeats, check_row_flags, filled_rows, find_column,
+                                       image_names, label_columns, label_lists, one_per_image, read_table, table_split)
 
 # %% ../../nbs/data/02_votes.ipynb #c9fa7b9a
 def _long(images, annotators, lists, name, understood):
@@ -50,8 +50,9 @@ def table_votes(
     image_col:str=None,     # Column of images; default: one of the usual names, `task` for crowd-kit
     annotator_col:str=None, # Column of annotators; default: one of the usual names, `worker` for crowd-kit
     label_col:str=None,     # Column of labels; default: one of the usual names
-    sep:str=None            # What joins several labels; default: found in the cells
-)->pd.DataFrame: # Columns image, annotator, label; `attrs['understood']` says how the table was read
+    sep:str=None,           # What joins several labels; default: found in the cells
+    split_col:str=None      # Column of the split; default: found by name or values; '': none
+)->pd.DataFrame: # Columns image, annotator, label; `attrs` hold `understood`, a line, and the `split` of the table by image
     "Read votes from a table; raises an `AdsError` that names the column that is missing"
     df,name = filled_rows(read_table(table)),'the table' if isinstance(table, pd.DataFrame) else table
     images = image_names(df, image_col, name)
@@ -59,10 +60,14 @@ def table_votes(
     labels = _column(df.drop(columns=[images.name, who.name]), label_col, label_columns, 'label', name)
     lists,how = label_lists(df[labels], sep, name)
     if max(map(len, lists)) > 1: how += check_repeats(pd.Series(list(zip(images, who)), index=df.index), lists, name)
-    aside = ', '.join(c for c in df.columns if c not in (images.name, who.name, labels))
-    notes = [f'labels from the column {labels!r}, {how}', f'columns left aside: {aside}' if aside else '',
-             *df.attrs['notes']]
-    return _long(images.to_numpy(), who.to_numpy(), lists, name, notes)
+    rest = df.drop(columns=[images.name, who.name, labels])
+    check_row_flags(rest, name)
+    cols,part,split_note = table_split(rest, split_col, name)
+    aside = ', '.join(rest.columns.drop(cols))
+    notes = [f'labels from the column {labels!r}, {how}', split_note, f'columns left aside: {aside}' if aside else '']
+    long = _long(images.to_numpy(), who.to_numpy(), lists, name, notes + df.attrs['notes'])
+    if part is not None: long.attrs['split'] = one_per_image(part, images, 'split', name).to_dict()
+    return long
 
 # %% ../../nbs/data/02_votes.ipynb #9d464cfb
 def image_path(
