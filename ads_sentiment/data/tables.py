@@ -10,7 +10,7 @@ __all__ = ['table_suffixes', 'image_columns', 'label_columns', 'annotator_column
            'understand']
 
 # %% ../../nbs/data/01_tables.ipynb #042759ff
-import ast,codecs,csv,io,json,re
+import ast,codecs,csv,io,json,os,re
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PureWindowsPath
@@ -478,7 +478,7 @@ def whole_split(
     part:pd.Series, # 'train', 'valid' or 'test' by image; one of the last two may be missing
     seed:int=9      # Of the images drawn for validation
 ): # (the split with all three, a note)
-    "Complete a split: validation images become a missing test set, a fifth of the training images a missing validation set"
+    "Complete a split: validation images replace a missing test set, a fifth of the training images the validation set"
     if part.nunique()==3: return part,''
     n = int((part=='valid').sum())
     note = '' if 'test' in set(part) else f', whose {n:,} validation images are the test set here'
@@ -543,7 +543,8 @@ def find_images(
         below = _files_below(root)
         paths = [p if ok else _matching(n, below, root) or p for n,p,ok in zip(names, paths, there)]
     res = pd.Series(paths, index=pd.Index(names, name='image'), dtype=object)
-    twice = res[res.map(lambda p: str(p)).duplicated(keep=False)]
+    plain = res.map(os.path.normpath)
+    twice = plain[plain.duplicated(keep=False)]
     if len(twice):
         same = twice.index[twice==twice.iloc[0]]
         raise AdsError(f'the image names {same[0]!r} and {same[1]!r} are the same file, {twice.iloc[0]}; '
@@ -582,8 +583,8 @@ def check_repeats(
     if len(wrong):
         one = rows.group[wrong[0]]
         what = ' and '.join(map(repr, one if isinstance(one, tuple) else (one,)))
-        raise AdsError(f'{name}: rows {rows.index[rows.group==one][0]+1} and {wrong[0]+1} give {what} different labels; '
-                       'remove one of them')
+        raise AdsError(f'{name}: rows {rows.index[rows.group==one][0]+1} and {wrong[0]+1} give {what} different '
+                       'labels; remove one of them')
     return f'; {int(again.sum()):,} repeated rows left out'
 
 # %% ../../nbs/data/01_tables.ipynb #41b39316
@@ -649,8 +650,9 @@ def _from_cells(df, images, col, sep, name, asked=True):
     flags = [c for c in df.columns if is_binary(df[c])]
     same = [c for c in flags if c in targs.columns]
     if not asked and len(flags)-len(same) > 1:
-        raise AdsError(f'{name}: the column {col!r} and the columns of 0 and 1 ({", ".join(flags[:5])}) can both be the labels; '
-                       f'label_col={col!r} takes the former (command line: --label_col), without it the latter are taken')
+        raise AdsError(f'{name}: the labels can be in the column {col!r} or in the columns of 0 and 1 '
+                       f'({", ".join(flags[:5])}); label_col={col!r} takes the former (command line: --label_col), '
+                       f'a table without {col!r} the latter')
     if images.duplicated().any(): check_row_flags(df[flags], name)
     for c in same:
         on = one_per_image(binary_columns(df[[c]], name=name)[c], images, c, name)
@@ -683,8 +685,7 @@ def understand(
     "Understand a table of images and labels; raises an `AdsError` with the argument that settles what is ambiguous"
     df,name = filled_rows(read_table(table)),'the table' if isinstance(table, pd.DataFrame) else table
     images = image_names(df, image_col, name)
-    skip = [images.name, *([label_col] if label_col else [])]
-    cols,part,split_note = table_split(df.drop(columns=images.name), split_col, name, skip)
+    cols,part,split_note = table_split(df.drop(columns=images.name), split_col, name, [label_col])
     used = [images.name, *cols]
     col = _label_column(df, label_col, used, name)
     if col: targs,how,labels = _from_cells(df.drop(columns=used), images, col, sep, name, bool(label_col))

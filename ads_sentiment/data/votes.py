@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 import pandas as pd
 from ..core import AdsError, choose, read_json, write_csv, write_json
-from .tables import (annotator_columns, cell_text, check_repeats, check_row_flags, filled_rows, find_column,
-                                       image_names, label_columns, label_lists, one_per_image, read_table, table_split)
+from .tables import (annotator_columns, cell_text, check_repeats, check_row_flags, filled_rows,
+                                       find_column, image_names, label_columns, label_lists,
+                                       one_per_image, read_table, table_split)
 
 # %% ../../nbs/data/02_votes.ipynb #c9fa7b9a
 def _long(images, annotators, lists, name, understood):
@@ -52,7 +53,7 @@ def table_votes(
     label_col:str=None,     # Column of labels; default: one of the usual names
     sep:str=None,           # What joins several labels; default: found in the cells
     split_col:str=None      # Column of the split; default: found by name or values; '': none
-)->pd.DataFrame: # Columns image, annotator, label; `attrs` hold `understood`, a line, and the `split` of the table by image
+)->pd.DataFrame: # Columns image, annotator, label; `attrs` hold `understood` (a line) and `split` (by image)
     "Read votes from a table; raises an `AdsError` that names the column that is missing"
     df,name = filled_rows(read_table(table)),'the table' if isinstance(table, pd.DataFrame) else table
     images = image_names(df, image_col, name)
