@@ -183,12 +183,9 @@ def ads_prepare(
         if n_workers is not None: check_whole('n_workers', n_workers, *bounds['n_workers'])
         _new_folder(folder)
         source = load_ads(data)
-        clash = [l for l in source.vocab if l in ('image', 'split')]
-        if clash: raise AdsError(f'a label of {source.name} is named {clash[0]!r}, as a column of ads.csv is; rename it')
+        source.to_table(folder) # refuses labels that can't be written before the images are read
         ads,skipped = prepare_images(source, folder, size, None if no_filter else BilateralFilter(), n_workers)
-        table = ads.targs.assign(split=ads.split)
-        table.insert(0, 'image', [os.path.relpath(p, folder) for p in ads.paths])
-        write_csv(table, Path(folder)/'ads.csv')
+        write_csv(ads.to_table(folder), Path(folder)/'ads.csv')
         write_csv(skipped, Path(folder)/'skipped.csv')
         print(f'{ads.summary()}; {len(skipped)} skipped; {folder}/ads.csv')
 

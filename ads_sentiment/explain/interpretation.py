@@ -11,7 +11,7 @@ from ..models.backbones import FrozenBody
 from ..evaluation.calibration import choose_thresholds
 from ..core import AdsError, check_whole, choose, read_json, show_bars
 from ..data.loaders import plain_dl
-from ..style import in_style, name_rows, new_figure, palette, short_name
+from ..style import in_style, new_figure, palette, short_name
 from ..evaluation.metrics import _check, _each, _f1, decide, label_ap, plot_label_confusions, roc_auc
 from ..training.predictor import probability_columns
 from ..data.images import UnreadableImage, read_image
