@@ -25,8 +25,8 @@ class Recipe:
     reencode:bool=False       # Save the image as JPEG after each step of its preparation?
     inputs:Literal['published', 'reference']='published' # Input size and normalization: those of the weights, or the reference study's size and the training images' statistics
     aug:Literal['none', 'mild', 'reference']='none' # Augmentation of the training images, as in `augmentations`
-    body:Literal['frozen', 'drifting']='frozen' # BatchNorm of the body in evaluation mode, or in training mode, so that its statistics move
-    layers:Literal['last', 'several']='several' # What the head sees: the last map of the body, or multi-stage features
+    bn_train:bool=False       # BatchNorm of the body in training mode, so that its statistics move with every batch?
+    stages:Literal['last', 'all']='all' # What the head sees: the last map of the body, or multi-stage features
     passes:Whole=1            # Number of augmented passes over the training images. Their features are cached; Adam cycles through them, LBFGS uses all of them. 0: new ones in every epoch
     targets:Literal['hard', 'soft']='hard' # The consensus, or shares of votes, drawn to a label's frequency the more the fewer annotators there are
     prior_votes:NotNegative=2. # For soft targets: how many votes the frequency counts as
@@ -35,7 +35,7 @@ class Recipe:
     head:Literal['linear', 'reference', 'fastai']='linear' # One linear layer, the network's own last layers with a new last one, or fastai's
     scale:Literal['none', 'standard', 'root']='root' # Of the features: none, each to mean 0 and deviation 1, or that after a signed square root
     drop:Share=0.             # Dropout before the last layer
-    solver:Literal['adam', 'optimum']='optimum' # Epochs of Adam, or LBFGS to convergence
+    solver:Literal['adam', 'lbfgs']='lbfgs' # Epochs of Adam, or LBFGS to convergence
     l2:NotNegative=0.         # For LBFGS: regularization strength; 0: chosen on held-out images
     folds:Whole=5             # For LBFGS: choose by cross-validation over train and valid in so many folds, then use both; 0: on valid alone
     epochs:Annotated[int, Field(ge=1)]=100 # For Adam: passes over the training features
@@ -54,22 +54,22 @@ class Recipe:
 def _check(r):
     "Raise an `AdsError` for fields that do not go together"
     if r.folds==1: raise AdsError('folds=1: expected 0, or 2 and more')
-    if r.layers=='several' and r.head=='reference': raise AdsError("head='reference' sees the last map only: take layers='last'")
+    if r.stages=='all' and r.head=='reference': raise AdsError("head='reference' sees the last stage only: take stages='last'")
     if r.solver=='adam': return
-    if r.head=='fastai': raise AdsError("solver='optimum' is for a single linear layer; fastai's head has two: take solver='adam'")
-    if r.body=='drifting': raise AdsError("solver='optimum' needs features that stay; take solver='adam' for a drifting body")
-    if varies(r) and not r.passes: raise AdsError("solver='optimum' needs cached views of augmented images: take passes=1 or more")
-    if r.drop: raise AdsError("solver='optimum' has no dropout: take drop=0")
+    if r.head=='fastai': raise AdsError("solver='lbfgs' is for a single linear layer; fastai's head has two: take solver='adam'")
+    if r.bn_train: raise AdsError("solver='lbfgs' needs fixed features; take solver='adam' with bn_train")
+    if varies(r) and not r.passes: raise AdsError("solver='lbfgs' needs cached views of augmented images: take passes=1 or more")
+    if r.drop: raise AdsError("solver='lbfgs' has no dropout: take drop=0")
 
 def varies(
     r:Recipe
 )->bool:
     "Does the body see a training image differently each time?"
-    return r.aug!='none' or r.body=='drifting'
+    return r.aug!='none' or r.bn_train
 
 # %% ../nbs/02_recipes.ipynb #2b27bc31
 reference = Recipe(
-    reencode=True, inputs='reference', aug='reference', body='drifting', layers='last', passes=4,
+    reencode=True, inputs='reference', aug='reference', bn_train=True, stages='last', passes=4,
     targets='hard', pos_weight='votes', pos_weight_cap=0, head='reference', scale='none',
     solver='adam', epochs=100, lr=.01, lr_min=.001, bs=32, best_by='valid_loss', calibration='none', thresholds='logits', min_labels=0)
 tuned = Recipe()
@@ -99,17 +99,17 @@ steps = {
     'reference': {},
     'threshold on probabilities': dict(thresholds='half'),
     'weights from images': dict(pos_weight='images', pos_weight_cap=50.),
-    'body really frozen': dict(body='frozen'),
+    'frozen body': dict(bn_train=False),
     'no re-encoding': dict(reencode=False),
     'no augmentation': dict(aug='none', passes=1),
     "the weights' own input": dict(inputs='published'),
-    'features standardized': dict(scale='standard', head='linear'),
-    'regularized optimum': dict(solver='optimum', folds=0),
+    'standardized features': dict(scale='standard', head='linear'),
+    'LBFGS to convergence': dict(solver='lbfgs', folds=0),
     'thresholds by label': dict(thresholds='tuned'),
     'thresholds shrunk': dict(thresholds='shrunk'),
     'no weights of positives': dict(pos_weight='none'),
     'square root': dict(scale='root'),
-    'several depths': dict(layers='several'),
+    'multi-stage features': dict(stages='all'),
     'cross-validation': dict(folds=5),
     'calibration': dict(calibration='platt'),
     'thresholds by expected F1': dict(thresholds='expected')}

@@ -79,7 +79,7 @@ def stand_ins(home): # Files of random weights where torch looks for the publish
 
 def same_head(): # Macro-F1 of the reference's head without augmentation, trained on images, and on features computed once
     ads,_ = prepare_images(csv_ads(poster_csv()) if source=='film posters' else demo_ads(), tempfile.mkdtemp(), reencode=True)
-    recipe,res = replace(reference, aug='none', body='frozen', passes=1, epochs=10),[]
+    recipe,res = replace(reference, aug='none', bn_train=False, passes=1, epochs=10),[]
     for what,fit in [('images, every epoch anew', 'fit_recipe'), ('features, computed once', 'fit_head')]:
         learn = recipe_learner(ads, 'efficientnet_lite0', recipe, size=128)
         start = time.perf_counter()

@@ -2,7 +2,7 @@
 
 `measure_maps.py demo` trains the tuned recipe on the demo ads and judges maps of rightly predicted labels of the test part against the
 boxes of the cues; `measure_maps.py posters` does without boxes on the film posters that ADS_POSTERS names. What to measure may follow, a backbone
-or a backbone and changes to the recipe or the input size (`efficientnet_lite0:layers=last,size=384`): only these rows are replaced."""
+or a backbone and changes to the recipe or the input size (`efficientnet_lite0:stages=last,size=384`): only these rows are replaced."""
 import sys, time
 import pandas as pd
 from bench import conditions, here, poster_csv
@@ -16,17 +16,17 @@ from ads_sentiment.data.images import prepare_images
 from ads_sentiment.recipes import get_recipe, parse_changes, tuned
 
 first = 'efficientnet_lite0'
-variants = ['layers=last', 'size=384', 'layers=last,size=384'] # is it the grid, or that the head sees other maps too?
+variants = ['stages=last', 'size=384', 'stages=last,size=384'] # is it the grid, or that the head sees other maps too?
 others = ['hirescam', 'gradcam++', 'layercam', 'eigencam']
 
 def judged(learn, pairs, kind):
     "All tables of one learner. `kind`: 'whole' (also other methods and each stage of the body), 'part', 'posters' or 'variant' (the last layer)"
     body,last = learn.model[0],{'last': named_layers(learn)['last']}
-    curves = dict(whole=48, part=16, posters=60, variant=0)[kind] # `pairs` stand in random order
-    if kind=='variant': return [faithfulness_table(learn, pairs, layers=last)]
+    curves = dict(whole=48, split=16, posters=60, variant=0)[kind] # `pairs` stand in random order
+    if kind=='variant': return [faithfulness_table(learn, pairs, stages=last)]
     tables = [faithfulness_table(learn, pairs, n_curves=curves), sanity_table(learn, pairs[:100 if kind=='whole' else 40])]
     if kind!='whole': return tables
-    stages = {f'stage {i}': body.get_submodule(t) for i,t in enumerate(body.taps, 1)}
+    stages = {f'stage {i}': body.get_submodule(t) for i,t in enumerate(body.stages, 1)}
     for methods,layers in [(others, last), (['gradcam'], stages)]:
         tables.append(faithfulness_table(learn, pairs, methods=methods, layers=layers, baselines=False))
     return tables
@@ -40,7 +40,7 @@ def measure(mode, name, change):
     ready,_ = prepare_images(ads)
     learn = recipe_learner(ready, name, get_recipe(tuned, **changes), size=size and int(size))
     fit = learn.fit_head()
-    p,y = learn.part_preds('test')
+    p,y = learn.split_preds('test')
     pairs = correct_pairs(learn, cue_boxes(ads) if mode=='demo' else None, n=60 if kind in ('part', 'posters') else None)
     return pd.concat(judged(learn, pairs, kind)).assign(
         backbone=name, change=change, weights=learn.weights_used, size=learn.dls.pipeline.size, data='demo ads' if mode=='demo' else 'film posters',

@@ -32,7 +32,7 @@ def test_lite_has_the_features_of_timm(k, size):
 def test_layers_and_stages_exist(name):
     b = backbones[name]
     body,_ = create_body(b, 'random')
-    for layer in (*b.layers, *b.taps): body.get_submodule(layer)
+    for layer in (*b.layers, *b.stages): body.get_submodule(layer)
 
 @pytest.fixture()
 def no_network(monkeypatch, tmp_path):

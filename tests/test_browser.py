@@ -23,7 +23,7 @@ ready,_ = prepare_images(ads, 'ready', size=160)
 learn = ads_learner(ads_dataloaders(ready, size=160))
 fit = learn.fit_head(folder='features')
 test = ads.targs.index[ads.split=='test']
-preds = pd.DataFrame(learn.part_preds('test', 'features')[0], test, ads.vocab)
+preds = pd.DataFrame(learn.split_preds('test', 'features')[0], test, ads.vocab)
 ''',
 'AdPredictor(learn, ads.subset(test))',
 'LabelExplorer(ads, preds, fit.thresholds, learn.recipe.min_labels)',

@@ -227,9 +227,9 @@ def test_seeds_and_splits(tmp_path, pitt_root):
     for c,v in dict(recipe='changed', split='stratified', n_splits=2, seeds='42 43', data='demo').items(): assert rows[c].eq(v).all(), c
     assert rows.weights.str.startswith('random').all()
     assert len([*(tmp_path/'run').glob('*/trials/*.npz')])==8
-    assert rows[['human_macro_f1', 'held_out_macro_f1', 'macro_f1_sd_seeds', 'macro_f1_sd_splits', 'prevalence_random_macro_f1']].notna().all(axis=None)
+    assert rows[['annotator_macro_f1', 'held_out_macro_f1', 'macro_f1_sd_seeds', 'macro_f1_sd_splits', 'prevalence_random_macro_f1']].notna().all(axis=None)
     pairs = pd.read_csv(tmp_path/'run'/'paired.csv')
-    assert set(pairs.verdict) <= {'a better', 'b better', 'not told apart'} and len(pairs)==3
+    assert set(pairs.verdict) <= {'a better', 'b better', 'not significantly different'} and len(pairs)==3
 
 def test_ablation(tmp_path, pitt_root):
     "Two steps, started twice: the second time nothing is trained"

@@ -25,7 +25,7 @@ def pairs(*rows):
 
 def voted(low, high, human=(.4, .5)):
     "Results of one backbone beside one annotator"
-    return results([.3], [.5], human_macro_f1=sum(human)/2, human_macro_f1_low=human[0], human_macro_f1_high=human[1],
+    return results([.3], [.5], annotator_macro_f1=sum(human)/2, annotator_macro_f1_low=human[0], annotator_macro_f1_high=human[1],
         held_out_macro_f1=(low+high)/2, held_out_macro_f1_low=low, held_out_macro_f1_high=high,
         held_out_all_labels_macro_f1=.1)
 
@@ -104,7 +104,7 @@ def test_one_annotator_is_beaten_only_by_an_interval_that_does_not_touch(low, hi
 
 def test_without_votes_nothing_is_said_of_annotators():
     assert against_annotator(results())==[] and annotator_agreement(None)==[]
-    assert against_annotator(voted(.3, .4).assign(human_macro_f1=np.nan))==[]
+    assert against_annotator(voted(.3, .4).assign(annotator_macro_f1=np.nan))==[]
 
 def test_agreement_counts_labels_at_the_limits():
     "An alpha of exactly 2/3 is not below the limit; an interval that starts at 0 is at chance"

@@ -12,7 +12,7 @@ from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.explain.interpretation import MultiLabelInterpretation
 from ads_sentiment.data.loaders import plain_dl
 from ads_sentiment.models.features import module_digest
-from ads_sentiment.training.learner import ads_learner, part_targs
+from ads_sentiment.training.learner import ads_learner, split_targs
 from ads_sentiment.evaluation.metrics import log_loss, mean_ap
 from ads_sentiment.data.images import UnreadableImage, prepare_images
 from ads_sentiment.recipes import get_recipe
@@ -61,7 +61,7 @@ def test_the_head_knows_its_validation_images(learn):
 def by_name(learn): return learn.get_preds('valid')[0]
 def by_default(learn): return learn.get_preds()[0]
 def by_loader(learn): return learn.get_preds(dl=learn.dls.valid)[0]
-def by_features(learn): return learn.part_preds('valid')[0]
+def by_features(learn): return learn.split_preds('valid')[0]
 def by_ours(learn): return MultiLabelInterpretation.from_learner(learn, 'valid').preds
 
 @pytest.mark.parametrize('how', [by_name, by_default, by_loader, by_features, by_ours])
@@ -145,7 +145,7 @@ def get_preds(learn, raw):
     p,t,y = learn.get_preds('test', with_decoded=True)
     close(p, learn.get_preds(dl='test')[0])
     close(p, trained_preds(learn, 'test'))
-    close(t, part_targs(learn.dls, 'test'))
+    close(t, split_targs(learn.dls, 'test'))
     close(y, p>=torch.tensor(learn.thresholds()))
     close(p, learn.get_preds(2)[0])
     with pytest.raises(AdsError, match='test'): learn.get_preds('tset')

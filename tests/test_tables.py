@@ -3,7 +3,7 @@ import json,time
 from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from PIL import Image
-from ads_sentiment.evaluation.agreement import agreement, one_human
+from ads_sentiment.evaluation.agreement import agreement, one_annotator
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import csv_ads, demo_ads, folder_ads, load_ads, votes_ads
 from ads_sentiment.training.learner import soft_targs
@@ -160,7 +160,7 @@ def demo(tmp_path_factory): return demo_ads(tmp_path_factory.mktemp('votes')/'de
 
 @pytest.mark.parametrize('how,name', [('long', 'votes.csv'), ('crowd-kit', 'crowd.csv'), ('label-studio', 'votes.json')])
 def test_votes_there_and_back(how, name, demo):
-    "Identical targets, alpha, one human and soft targets"
+    "Identical targets, alpha, one annotator and soft targets"
     path = demo.paths.iloc[0].parent.parent/name
     write_votes(demo.annotations, path, how)
     ads = load_ads(path, keep=demo.vocab)
@@ -169,7 +169,7 @@ def test_votes_there_and_back(how, name, demo):
     assert (ads.targs[demo.vocab]==demo.targs).all(axis=None) and ads.annotators.equals(demo.annotators.rename(ads.annotators.name))
     both = [(a.votes[demo.vocab], a.annotators) for a in (ads, demo)]
     pd.testing.assert_frame_equal(*[agreement(*b) for b in both])
-    pd.testing.assert_frame_equal(*[one_human(*b, demo.vocab) for b in both])
+    pd.testing.assert_frame_equal(*[one_annotator(*b, demo.vocab) for b in both])
     pd.testing.assert_frame_equal(*[soft_targs(replace(a, targs=a.targs[demo.vocab])) for a in (ads, demo)], check_names=False)
 
 def test_annotators_keep_their_names(root):

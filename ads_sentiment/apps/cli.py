@@ -293,7 +293,7 @@ def ads_explain(
     predictor:str=None,   # Folder of one backbone in a run, such as runs/demo/efficientnet_lite0
     out:str=None,         # Folder for a PNG an image, explain.csv and skipped.csv
     labels:str='',        # Names of labels, joined by commas; default: the predicted ones
-    layers:str='',        # Names of layers in the body, joined by commas; default: first, middle and last convolution, and all depths together where the head sees several
+    layers:str='',        # Names of layers in the body, joined by commas; default: first, middle and last convolution, and all stages together where the head sees several
     method:str='gradcam'  # gradcam, gradcam++, hirescam, layercam or eigencam
 ):
     "Where in ads the evidence for their labels lies: a picture an ad, and a table"

@@ -164,14 +164,14 @@ def paired_test(
     level:float=.95, # Coverage
     seed:int=42
 )->pd.DataFrame: # Rows macro_f1, micro_f1, mean_ap; columns a, b, diff, diff_low, diff_high, ratio, ratio_low, ratio_high, p, verdict
-    "Difference a - b and ratio a / b of the means over trials, with paired bootstrap intervals; `verdict` is 'a better', 'b better' or 'not told apart'"
+    "Difference a - b and ratio a / b of the means over trials, with paired bootstrap intervals; `verdict` is 'a better', 'b better' or 'not significantly different'"
     _pair(a, b)
     x,y = (_points(t).mean(skipna=False) for t in (a,b))
     da,db = (_centre(trial_draws(t, n_boot, seed), m) for t,m in [(a,x), (b,y)])
     d = da-db
     diff,ratio = _interval(d, level),_interval(da.clip(0, 1)/db.clip(0, 1), level, 'nearest')
     p = (2*np.minimum((d<=0).mean(), (d>=0).mean())).clip(1/n_boot, 1).where((x-y).notna())
-    verdict = np.select([diff.low>0, diff.high<0], ['a better', 'b better'], 'not told apart')
+    verdict = np.select([diff.low>0, diff.high<0], ['a better', 'b better'], 'not significantly different')
     return pd.DataFrame(dict(a=x, b=y, diff=x-y, diff_low=diff.low.clip(-1, 1), diff_high=diff.high.clip(-1, 1),
         ratio=x/y, ratio_low=ratio.low, ratio_high=ratio.high, p=p, verdict=verdict))
 

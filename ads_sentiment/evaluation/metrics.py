@@ -9,7 +9,7 @@ __all__ = ['decide', 'macro_f1', 'micro_f1', 'label_ap', 'mean_ap', 'MacroF1', '
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #f54794c9
 from ..core import AdsError
-from ..style import in_style, need_table, new_figure, backbone_look, short_name
+from ..style import in_style, need_table, new_figure, backbone_style, short_name
 import numpy as np, pandas as pd, torch
 from matplotlib.figure import Figure
 from sklearn import metrics as skm
@@ -173,8 +173,8 @@ def plot_calibration(
     top.plot([0,1], [0,1], color='#888888', lw=1, ls=':')
     for i,(name,c) in enumerate(tables.items()):
         seen = c[c.n>0]
-        top.plot(seen.mean_prob, seen.share, **backbone_look(i), ms=5, label=short_name(name))
-        below.stairs(c.n, [*c.low, c.high.iloc[-1]], color=backbone_look(i)['color'])
+        top.plot(seen.mean_prob, seen.share, **backbone_style(i), ms=5, label=short_name(name))
+        below.stairs(c.n, [*c.low, c.high.iloc[-1]], color=backbone_style(i)['color'])
     top.set(ylabel='share of positives', xlim=(0,1), ylim=(-.02,1.02))
     below.set(xlabel='probability', ylabel='decisions')
     below.set_yscale('symlog', linthresh=1)

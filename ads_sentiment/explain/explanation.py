@@ -9,7 +9,7 @@ __all__ = ['outcome_styles', 'is_single_label', 'Explainer', 'label_table', 'Exp
 from ..core import AdsError, check_whole, choose, default_device, mixed_precision
 from ..data.images import ImagePipeline, read_image, UnreadableImage
 from ..evaluation.metrics import decide
-from ads_sentiment.explain.gradcam import (all_depths, at_rest, cam_methods, cams_from, cut_forward, depth_cams, few_names, map_convs,
+from ads_sentiment.explain.gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, stage_cams, few_names, map_convs,
     peaks)
 from ..models.backbones import get_backbone
 from ..style import in_style, new_figure, rgb_images, short_name, thumbnail
@@ -137,8 +137,8 @@ def _listed(names, what):
     except TypeError: raise AdsError(f'{what}={names!r}: expected a name or a list of names') from None
 
 def _default_layers(about, x, method):
-    "(names, a note): first, middle and last, and all depths together where the head sees several"
-    deep = [all_depths]*bool(getattr(about.body, 'taps', ()) and method=='gradcam')
+    "(names, a note): first, middle and last, and all stages together where the head sees several"
+    deep = [all_stages]*bool(getattr(about.body, 'stages', ()) and method=='gradcam')
     if about.layers: return [*about.layers, *deep],''
     convs = map_convs(about.model, x, about.body)
     size = ' x '.join(map(str, x.shape[-2:]))
@@ -147,18 +147,18 @@ def _default_layers(about, x, method):
 
 # %% ../../nbs/explain/02_explanation.ipynb #32ecdfa2
 def _check_layer(about, name, known, x, method):
-    "Raise an `AdsError` for a layer that is not there, and where `all depths` means nothing"
-    if name==all_depths:
-        if method!='gradcam': raise AdsError(f"{all_depths!r} is made by the method 'gradcam', not by {method!r}")
-        if not getattr(about.body, 'taps', ()): raise AdsError(f"{all_depths!r} needs a head that sees several depths (a recipe with "
-            "layers='several'); this one sees the last map only, so name the last layer")
+    "Raise an `AdsError` for a layer that is not there, and where `all stages` means nothing"
+    if name==all_stages:
+        if method!='gradcam': raise AdsError(f"{all_stages!r} is made by the method 'gradcam', not by {method!r}")
+        if not getattr(about.body, 'stages', ()): raise AdsError(f"{all_stages!r} needs a head that sees multi-stage features (a recipe with "
+            "stages='all'); this one sees the last stage only, so name the last layer")
     elif name not in known:
         near = get_close_matches(str(name), known, 1)
         there = few_names(map_convs(about.model, x, about.body), 60)
         raise AdsError(f'unknown layer {name!r}; there is: {there}' + (f'. Did you mean {near[0]!r}?' if near else ''))
 
 def _find_layers(about, layers, x, method):
-    "(names, modules or `None` for all depths, a note): the layers asked for, or the default ones"
+    "(names, modules or `None` for all stages, a note): the layers asked for, or the default ones"
     known,note = {n: m for n,m in about.body.named_modules() if n},''
     if layers is None: names,note = _default_layers(about, x, method)
     else: names = _listed(layers, 'layers')
@@ -189,7 +189,7 @@ class Explanation:
     probs:np.ndarray      # (labels,)
     thresholds:np.ndarray # (labels,)
     predicted:np.ndarray  # (labels,) booleans
-    layers:list           # Names of the layers, `all depths` among them
+    layers:list           # Names of the layers, `all stages` among them
     cams:np.ndarray       # (labels, layers, height, width) in the size of the model's input, each map by its own maximum; NaN: no evidence
     peaks:np.ndarray      # (labels, layers, 2): centre of the highest cell, as shares of width and height
     method:str            # One of `cam_methods`
@@ -209,10 +209,10 @@ class Explanation:
         return [names[bool(yes), l in self.truth] for l,yes in zip(self.labels, self.predicted)]
 
     @property
-    def places(self)->list: # 'first', 'middle', 'last', and 'all depths' where that was added; `None` for layers that were named
+    def places(self)->list: # 'first', 'middle', 'last', and 'all stages' where that was added; `None` for layers that were named
         "Words for the default layers"
-        single = [n for n in self.layers if n!=all_depths]
-        return ['first', 'middle', 'last', all_depths][:len(self.layers)] if self.by_default and len(single)==3 else None
+        single = [n for n in self.layers if n!=all_stages]
+        return ['first', 'middle', 'last', all_stages][:len(self.layers)] if self.by_default and len(single)==3 else None
 
 # %% ../../nbs/explain/02_explanation.ipynb #6e8c144f
 @patch
@@ -235,7 +235,7 @@ def _batch_maps(about, x, found, mods, method, chunk, logits, maps):
     most = max(len(ids) for ids,*_ in found)
     ids = [(ids*most)[:most] for ids,*_ in found]
     made = iter(cams_from(logits, maps, ids, method, chunk) if maps else [])
-    return [depth_cams(about.model, x, ids) if m is None else next(made) for m in mods]
+    return [stage_cams(about.model, x, ids) if m is None else next(made) for m in mods]
 
 def _explain_batch(about, images, truths, labels, layers, method, chunk):
     "As `explain`, for one batch"
@@ -264,7 +264,7 @@ def explain(
     learn,                # From `ads_learner`, a loaded `Predictor`, any fastai `Learner` with a vision model, or an `Explainer`
     images,               # An image file or Pillow image, or a list of them
     labels=None,          # Names of labels; default: the predicted ones, or the most probable if there is none
-    layers=None,          # Dotted names of layers in the body, or 'all depths'; default: first, middle and last convolution, and all depths where the head sees several
+    layers=None,          # Dotted names of layers in the body, or 'all stages'; default: first, middle and last convolution, and all stages where the head sees several
     truth=None,           # Names of the true labels of the ad, or a list of them for each image
     method:str='gradcam', # One of `cam_methods`
     chunk:int=None,       # Labels at a time, as in `layer_cams`

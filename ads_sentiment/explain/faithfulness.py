@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
 from ..core import AdsError, check_whole, choose, default_device, progress, read_json
-from .gradcam import all_depths, at_rest, cam_methods, depth_cams, layer_cams
+from .gradcam import all_stages, at_rest, cam_methods, stage_cams, layer_cams
 from ..data.loaders import plain_dl
 from ..style import in_style, new_figure, palette, short_name
 from ..evaluation.metrics import decide
@@ -292,14 +292,14 @@ def _with_numbers(model):
 @torch.no_grad()
 def randomize(
     model:nn.Module, # Stays as it is
-    part:str='all',  # 'head': the last layer; 'half': the upper half of the layers; 'all'
+    which:str='all',  # 'head': the last layer; 'half': the upper half of the layers; 'all'
     seed:int=42
 )->nn.Module: # A copy
     "A copy of `model` whose weights stand in a random order, from the top down"
-    choose(part, _parts, 'part to randomize')
+    choose(which, _parts, 'which to randomize')
     copy = deepcopy(model)
     layers,g = _with_numbers(copy),torch.Generator().manual_seed(seed)
-    for m in layers[{'head': -1, 'half': len(layers)//2, 'all': 0}[part]:]:
+    for m in layers[{'head': -1, 'half': len(layers)//2, 'all': 0}[which]:]:
         for t in [*m.parameters(recurse=False), *m.buffers(recurse=False)]:
             if t.is_floating_point(): t.copy_(t.flatten()[torch.randperm(t.numel(), generator=g).to(t.device)].view(t.shape))
     return copy
@@ -329,40 +329,40 @@ def _check_fitted(learn):
 def correct_pairs(
     learn,           # From `ads_learner`, its head fitted
     boxes=None,      # From `cue_boxes`; `None`: any ads, no boxes
-    part:str='test', # Part of the split
+    split:str='test', # Part of the split
     n:int=None,      # So many at most, chosen by `seed`; default: all
     seed:int=42
 )->pd.DataFrame: # Columns row, image, label, j, other, and the box if there are `boxes`; in random order
-    "Ads and their rightly predicted labels, with row in the part, index of the label, and index of the likeliest label that is not true"
+    "Ads and their rightly predicted labels, with row in the split, index of the label, and index of the likeliest label that is not true"
     _check_fitted(learn)
-    choose(part, ('train', 'valid', 'test'), 'part')
+    choose(split, ('train', 'valid', 'test'), 'split')
     if n is not None: check_whole('n', n)
-    (p,y),ads = learn.part_preds(part),learn.dls.ads
+    (p,y),ads = learn.split_preds(split),learn.dls.ads
     i,j = np.nonzero(decide(p, learn.thresholds(), learn.recipe.min_labels)*y)
-    names,vocab,other = ads.targs.index[(ads.split==part).to_numpy()],np.array(ads.vocab, dtype=object),np.where(y, -1, p).argmax(1)
+    names,vocab,other = ads.targs.index[(ads.split==split).to_numpy()],np.array(ads.vocab, dtype=object),np.where(y, -1, p).argmax(1)
     d = pd.DataFrame(dict(row=i, image=names[i], label=vocab[j], j=j, other=other[i]))
     if boxes is not None: d = d.merge(boxes, on=['image', 'label'])
     also = ' and has a cue' if boxes is not None else ''
-    if not len(d): raise AdsError(f'no label of the {part} part is predicted rightly{also}; there is nothing to judge')
+    if not len(d): raise AdsError(f'no label of the {split} split is predicted rightly{also}; there is nothing to judge')
     return d.sample(min(n or len(d), len(d)), random_state=seed).reset_index(drop=True)
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #3634e1ca
-def _check_pairs(pairs, names, part):
-    "Raises an `AdsError` unless each pair's image is the one at its row of the part"
+def _check_pairs(pairs, names, split):
+    "Raises an `AdsError` unless each pair's image is the one at its row of the split"
     if not len(pairs): raise AdsError('there are no pairs; expected at least one row of correct_pairs')
     there = [names[r] if 0<=r<len(names) else 'nothing' for r in pairs.row]
     wrong = [(r,t,i) for r,t,i in zip(pairs.row, there, pairs.image) if t!=i]
-    if wrong: raise AdsError(f'{len(wrong)} of {len(pairs)} pairs are not of the {part} part: its row {wrong[0][0]} is {wrong[0][1]}, '
-                             f'not {wrong[0][2]}; name the part that correct_pairs was given')
+    if wrong: raise AdsError(f'{len(wrong)} of {len(pairs)} pairs are not of the {split} split: its row {wrong[0][0]} is {wrong[0][1]}, '
+                             f'not {wrong[0][2]}; name the split that correct_pairs was given')
 
 def pair_images(
     learn,           # From `ads_learner`
     pairs,           # From `correct_pairs`
-    part:str='test'  # As there
+    split:str='test'  # As there
 )->torch.Tensor: # (pairs, 3, size, size), on the device
     "The image of each pair as the model sees it"
-    items = plain_dl(learn.dls, part).items
-    _check_pairs(pairs, list(items.image), part)
+    items = plain_dl(learn.dls, split).items
+    _check_pairs(pairs, list(items.image), split)
     items = items.iloc[pairs.row].reset_index(drop=True)
     x = torch.cat([b[0].as_subclass(torch.Tensor) for b in learn.dls.test_dl(items)])
     return x.to(default_device(), memory_format=torch.channels_last)
@@ -379,18 +379,18 @@ def pair_cams(
     model:nn.Module,
     x:torch.Tensor,       # (N, 3, H, W), one image a pair
     labels,               # (N,) the index of the label of each
-    layers:dict,          # Name -> module; of no account for 'depths'
-    method:str='gradcam', # A method of `layer_cams`, or 'depths' for `depth_cams`
+    layers:dict,          # Name -> module; of no account for 'stages'
+    method:str='gradcam', # A method of `layer_cams`, or 'stages' for `stage_cams`
     bs:int=8              # Images a batch
 )->dict: # Name of the layer -> (N, h, w)
     "One map for each image, each for a label of its own"
-    choose(method, [*cam_methods, 'depths'], 'method')
+    choose(method, [*cam_methods, 'stages'], 'method')
     check_whole('bs', bs)
     if not len(x)==len(labels)>0: raise AdsError(f'{len(x)} images and {len(labels)} labels; expected as many of each, at least one')
     ids = torch.tensor(np.array(labels))[:,None]
-    one = lambda a,j: [depth_cams(model, a, j)] if method=='depths' else layer_cams(model, a, list(layers.values()), j, method)
+    one = lambda a,j: [stage_cams(model, a, j)] if method=='stages' else layer_cams(model, a, list(layers.values()), j, method)
     got = zip(*(one(a, j) for a,j in zip(x.split(bs), ids.split(bs))))
-    return {name: torch.cat(cams)[:,0] for name,cams in zip([all_depths] if method=='depths' else layers, got)}
+    return {name: torch.cat(cams)[:,0] for name,cams in zip([all_stages] if method=='stages' else layers, got)}
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #11b0b25d
 def edge_map(
@@ -449,15 +449,15 @@ def _costs_nothing(n, size):
 def faithfulness_table(
     learn,                # From `ads_learner`, its head fitted
     pairs,                # From `correct_pairs`
-    part:str='test',      # The part that `pairs` come from
-    methods=('gradcam', 'depths'), # As in `pair_cams`
+    split:str='test',      # The split that `pairs` come from
+    methods=('gradcam', 'stages'), # As in `pair_cams`
     layers:dict=None,     # Name -> module; default: `named_layers`
     n_curves:int=0,       # As in `map_scores`
     steps:int=8,          # Likewise
     baselines:bool=True   # Also for maps that know nothing?
 )->pd.DataFrame: # Columns method, layer, grid, measure, mean, low, high, n, ads
     "All measures for methods and layers, with intervals over ads"
-    model,x,layers = learn.model,pair_images(learn, pairs, part),named_layers(learn) if layers is None else layers
+    model,x,layers = learn.model,pair_images(learn, pairs, split),named_layers(learn) if layers is None else layers
     boxes,rows = pairs[['x0', 'y0', 'x1', 'y1']].to_numpy() if 'x0' in pairs else None,[]
     score = lambda cams,other=None: map_scores(model, x, cams, pairs.j, boxes, other, n_curves, steps)
     for method in progress(methods, comment='judging maps'):
@@ -486,12 +486,12 @@ def show_faithfulness(
 def sanity_table(
     learn,                # From `ads_learner`, its head fitted
     pairs,                # From `correct_pairs`
-    part:str='test',      # The part that `pairs` come from
-    methods=('gradcam', 'depths'), # As in `pair_cams`
+    split:str='test',      # The split that `pairs` come from
+    methods=('gradcam', 'stages'), # As in `pair_cams`
     seed:int=42           # Of the disorder
 )->pd.DataFrame: # Columns method, layer, grid, measure ('mirrored', and what is randomized), mean, low, high, n, ads
     "Rank correlation of maps with those of mirrored ads, and with those after weights were randomized"
-    x,rows,named = pair_images(learn, pairs, part),[],lambda model: named_layers(learn, model)
+    x,rows,named = pair_images(learn, pairs, split),[],lambda model: named_layers(learn, model)
     models = {p: randomize(learn.model, p, seed) for p in _parts}
     for method in progress(methods, comment='weights in disorder'):
         cams = pair_cams(learn.model, x, pairs.j, named(learn.model), method)

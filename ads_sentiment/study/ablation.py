@@ -25,7 +25,7 @@ detours = {
     'soft targets': dict(targets='soft'),
     'at least one label': dict(min_labels=1),
     'one threshold of 0.5': dict(thresholds='half'),
-    'last map only': dict(layers='last'),
+    'last stage only': dict(stages='last'),
     'weights of positives': dict(pos_weight='images'),
     'augmented views': dict(aug='mild', passes=4)}
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from ..core import AdsError
-from ..style import backbone_look, in_style, name_rows, need_table, new_figure, rgb_images, short_name, split_colors, thumbnail
+from ..style import backbone_style, in_style, name_rows, need_table, new_figure, rgb_images, short_name, split_colors, thumbnail
 
 # %% ../../nbs/study/00_figures.ipynb #5aae2dea
 def _label_counts(
@@ -164,10 +164,10 @@ _scores = [('macro_f1', 'macro-F1 on the test part', {'all_labels_macro_f1': ('b
                                                       'most_frequent_macro_f1': ('baseline: most frequent labels', ':'),
                                                       'prevalence_random_macro_f1': ('baseline: random, by frequency', '-.')}),
            ('mean_ap', 'mAP on the test part', {'chance_mean_ap': ('baseline: chance', '--')})]
-_person = ('held_out_macro_f1', 'macro-F1 by the votes of all but one', {'human_macro_f1': ('one person', '-'),
+_person = ('held_out_macro_f1', 'macro-F1 by the votes of all but one', {'annotator_macro_f1': ('one person', '-'),
                                                                         'held_out_all_labels_macro_f1': ('baseline: every label', '--')})
 _results = ['backbone', 'weights'] + [c for s,_,base in _scores for c in (s, f'{s}_low', f'{s}_high', *base)]
-_person_cols = [f'{c}{s}' for c in ('held_out_macro_f1', 'human_macro_f1') for s in ('', '_low', '_high')] + ['held_out_all_labels_macro_f1']
+_person_cols = [f'{c}{s}' for c in ('held_out_macro_f1', 'annotator_macro_f1') for s in ('', '_low', '_high')] + ['held_out_all_labels_macro_f1']
 
 def _score_panel(
     ax,                   # Axes with a row a backbone
@@ -181,11 +181,11 @@ def _score_panel(
     right = 1.1*np.nanmax(results[shown].to_numpy(float), initial=.05)
     for i,r in results.iterrows():
         for col,(_,ls) in base.items():
-            if col=='human_macro_f1' and pd.notna(low := r[f'{col}_low']):
+            if col=='annotator_macro_f1' and pd.notna(low := r[f'{col}_low']):
                 ax.add_patch(Rectangle((low, i-.5), r[f'{col}_high']-low, 1, color='#e4e4e4', lw=0, zorder=0))
             if pd.notna(r[col]): ax.vlines(r[col], i-.5, i+.5, color='#333333', ls=ls, lw=1.2)
-        ax.hlines(i, r[f'{score}_low'], r[f'{score}_high'], color=backbone_look(i)['color'], lw=2.2)
-        ax.plot(r[score], i, **backbone_look(i), ms=7, clip_on=False)
+        ax.hlines(i, r[f'{score}_low'], r[f'{score}_high'], color=backbone_style(i)['color'], lw=2.2)
+        ax.plot(r[score], i, **backbone_style(i), ms=7, clip_on=False)
         if pd.notna(r[score]): ax.annotate(f'{r[score]:.3f}', (r[score], i), (0, 7), textcoords='offset points', fontsize=8.5,
             ha='left' if r[score] < .08*right else 'center', bbox=dict(fc='white', ec='none', alpha=.85, pad=.5))
     lines = [Line2D([], [], color='#333333', ls=ls, lw=1.2) for _,ls in base.values()]
@@ -199,7 +199,7 @@ def plot_results(
 )->Figure:
     "Macro-F1 and mAP of each backbone with their intervals, on a scale from 0, and the baselines as lines; one person where there is one"
     results = need_table(results, _results, 'results')
-    person = [_person] if 'human_macro_f1' in results else []
+    person = [_person] if 'annotator_macro_f1' in results else []
     if person: need_table(results, _person_cols, 'results')
     fig = new_figure(10.4 if person else 9, 1.4 + .55*len(results))
     axs = fig.subplots(1, 2+len(person), sharey=True)
@@ -236,10 +236,10 @@ def plot_per_label(
     ax.vlines(base.f1.where(base.positives>0), np.arange(len(base))-.4, np.arange(len(base))+.4, color='#555555', lw=1.6)
     for i,name in enumerate(names):
         f1 = d[d.backbone==name].set_index('label').f1.reindex(base.index)
-        ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4, **backbone_look(i))
+        ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4, **backbone_style(i))
     for i in np.flatnonzero(base.positives==0): ax.text(.01, i, 'no test ad has it', va='center', fontsize=8, style='italic')
     name_rows(ax, [f'{short_name(l)}  ({n:,})' for l,n in base.positives.items()])
-    keys = [Line2D([], [], ls='', ms=6, **backbone_look(i)) for i in range(len(names))]
+    keys = [Line2D([], [], ls='', ms=6, **backbone_style(i)) for i in range(len(names))]
     keys.append(Line2D([], [], ls='', marker='|', ms=10, mew=1.6, color='#555555'))
     fig.legend(keys, [short_name(n) for n in names] + ['predicting it for every ad'], loc='outside upper center', ncols=3)
     ax.set_xlim(-.01, 1.06*np.nanmax([*d.f1, *base.f1, .1]))

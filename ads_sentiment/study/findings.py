@@ -140,7 +140,7 @@ def best_backbone(
         'A backbone beats another only if the whole interval of their difference on the same images lies above 0.')]
 
 # %% ../../nbs/study/01_findings.ipynb #0405de86
-annotator_scores = ['human_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1']
+annotator_scores = ['annotator_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1']
 
 def has_annotator(
     results:pd.DataFrame, # As in results.csv
@@ -158,7 +158,7 @@ _annotator_verdicts = {
 def _annotator_verdict(r):
     "Where the interval of a backbone lies relative to that of one annotator"
     low,high = r.held_out_macro_f1_low,r.held_out_macro_f1_high
-    ends = [versus(low, high, r[f'human_macro_f1_{end}']) for end in ('low', 'high')]
+    ends = [versus(low, high, r[f'annotator_macro_f1_{end}']) for end in ('low', 'high')]
     return 'unknown' if 'unknown' in ends else ends[0] if ends[0]==ends[1] else 'open'
 
 # %% ../../nbs/study/01_findings.ipynb #02caaf56
@@ -168,11 +168,11 @@ def against_annotator(
     "Compare each backbone with one annotator"
     if not has_annotator(results): return []
     res,verdicts = [],results.apply(_annotator_verdict, axis=1)
-    for (verdict,_),g in results.groupby([verdicts, results.human_macro_f1.round(6)], sort=False):
+    for (verdict,_),g in results.groupby([verdicts, results.annotator_macro_f1.round(6)], sort=False):
         who = fmt_list(f'{r.backbone} ' + fmt_score(r, 'held_out_macro_f1') for _,r in g.iterrows())
-        text = _annotator_verdicts[verdict].format(a=fmt_score(g.iloc[0], 'human_macro_f1'))
+        text = _annotator_verdicts[verdict].format(a=fmt_score(g.iloc[0], 'annotator_macro_f1'))
         numbers = dict(verdict=verdict, backbones=_scores(g, 'held_out_macro_f1'),
-            annotator=float(g.human_macro_f1.iloc[0]))
+            annotator=float(g.annotator_macro_f1.iloc[0]))
         text = f"Macro-F1 against the votes of the other annotators: {who} {'is' if len(g)==1 else 'are'} {text}."
         res.append(Finding('annotator', text, numbers,
             'A backbone lies above (below) one annotator only if their two intervals do not touch.'))

@@ -37,7 +37,7 @@ _optional = { # tables that not every run has
     'paired': ('first second metric verdict', 'diff diff_low diff_high ratio ratio_low ratio_high p'),
     'agreement': ('label', 'votes share alpha low high'),
     'leaks': ('a b split_a split_b', 'distance')}
-_person = ('human_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1')
+_person = ('annotator_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1')
 _more = { # number columns, shown if they are there
     'results': 'roc_auc top1_hit top3_hit macro_f1_sd_seeds macro_f1_sd_splits mean_ap_sd_seeds mean_ap_sd_splits l2 epochs best_loss_epoch best_f1_epoch '
                'image_size params_m gflops feature_seconds head_seconds total_seconds'.split() + [f'{c}{s}' for c in _person for s in ('', '_low', '_high')],

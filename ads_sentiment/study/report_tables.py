@@ -122,7 +122,7 @@ def annotator_table(
     "Show one annotator, the backbones and the baseline against the votes of the other annotators"
     d,level = run.results,fmt_level(run.config.get('interval_level'))
     if not has_annotator(d): return None
-    rows = _shared_rows(d, 'one annotator', 'human_macro_f1')
+    rows = _shared_rows(d, 'one annotator', 'annotator_macro_f1')
     rows += [[(r.backbone, r.weights), fmt_score(r, 'held_out_macro_f1')] for _,r in d.iterrows()]
     return Table(f'Against the votes of the other annotators, with {level}intervals', ['who', 'macro-F1'],
         rows + _shared_rows(d, 'baseline: every label', 'held_out_all_labels_macro_f1'),

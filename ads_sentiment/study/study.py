@@ -6,7 +6,7 @@
 __all__ = ['run_trial', 'save_trial', 'load_trial', 'baseline_scores', 'run_backbone', 'run_study']
 
 # %% ../../nbs/study/05_study.ipynb #a681bb94
-from ..evaluation.agreement import one_human
+from ..evaluation.agreement import one_annotator
 from ..models.backbones import backbone_table, backbones, get_backbone
 from ..models.weights import has_weights
 from ..core import atomic_write, default_device, progress, read_json, stage, took, write_csv, write_json
@@ -46,7 +46,7 @@ def run_trial(
     with stage('features', None) as f:
         for part in ('train', 'valid', 'test'): learn.features(part, turn=learn.turn)
     with stage('head', None) as h: fit = learn.fit_head(say=None)
-    preds,targs = learn.part_preds('test')
+    preds,targs = learn.split_preds('test')
     trial = Trial(preds, targs, fit.thresholds, recipe.min_labels, split, seed, ads.targs.index[ads.split=='test'])
     return learn, trial, dict(feature_seconds=f['seconds'], head_seconds=h['seconds'])
 
@@ -85,8 +85,8 @@ def _humans(trial, ads, seed)->dict:
     "One person and the model against the votes of the others; nothing without votes, or where nobody has two others"
     if ads.votes is None or not (ads.annotators.loc[trial.images]>2).any(): return {}
     said = decide(trial.preds, trial.thresholds, trial.min_labels).astype(float)
-    t = one_human(ads.votes.loc[trial.images], ads.annotators.loc[trial.images], ads.vocab, said, seed=seed)
-    named = [('human', 'one human'), ('held_out', 'model'), ('held_out_all_labels', 'all labels')]
+    t = one_annotator(ads.votes.loc[trial.images], ads.annotators.loc[trial.images], ads.vocab, said, seed=seed)
+    named = [('human', 'one annotator'), ('held_out', 'model'), ('held_out_all_labels', 'all labels')]
     return {f'{k}_macro_f1{s}': t.loc[row, c] for k,row in named for s,c in [('', 'macro_f1'), ('_low', 'low'), ('_high', 'high')]}
 
 # %% ../../nbs/study/05_study.ipynb #e026e46b
@@ -170,7 +170,7 @@ def run_backbone(
     row = _result_row(learn, splits[0], _scores(trials, splits, seeds[0]), {**seconds, 'total_seconds': t['seconds']},
                       {'n_splits': len(splits), 'seeds': ' '.join(map(str, seeds)), **(how or {})})
     row = {k: _plain(v) for k,v in row.items()}
-    scores = {k: row[k] for k in (f'{m}{s}' for m in ('macro_f1', 'mean_ap', 'human_macro_f1') for s in ('', '_low', '_high')) if k in row}
+    scores = {k: row[k] for k in (f'{m}{s}' for m in ('macro_f1', 'mean_ap', 'annotator_macro_f1') for s in ('', '_low', '_high')) if k in row}
     save_predictor(learn, folder, first.thresholds, row['split'] if 'split' in row else '', **scores)
     write_json(row, folder/'result.json')
     return learn,first
