@@ -6,13 +6,13 @@
 __all__ = ['MultiLabelInterpretation']
 
 # %% ../../nbs/explain/00_interpretation.ipynb #2a66dcb7
-from ..evaluation.agreement import _checked, _drawn_sums, _interval
+from ..evaluation.agreement import checked_votes, bootstrap_sums, column_interval
 from ..models.backbones import FrozenBody
 from ..evaluation.calibration import choose_thresholds
 from ..core import AdsError, check_whole, choose, read_json, show_bars
 from ..data.loaders import plain_dl
 from ..style import in_style, new_figure, palette, short_name
-from ..evaluation.metrics import _check, _each, _f1, decide, label_ap, plot_label_confusions, roc_auc
+from ..evaluation.metrics import check_preds, check_thresholds, f1_from_counts, decide, label_ap, plot_label_confusions, roc_auc
 from ..training.predictor import probability_columns
 from ..data.images import UnreadableImage, read_image
 from contextlib import contextmanager, nullcontext
@@ -62,13 +62,13 @@ class MultiLabelInterpretation(Interpretation):
         name:str='',     # What was interpreted, for titles
         learn=None, dl=None # Where the predictions came from
     ):
-        p,t = _check(preds, targs)
+        p,t = check_preds(preds, targs)
         self.vocab = _names(vocab, t.shape[1], 'vocab', [f'label {j}' for j in range(t.shape[1])])
         self.files = _names(files, len(t), 'files', [str(i) for i in range(len(t))])
         if len(set(self.vocab))<len(self.vocab): raise AdsError(f'vocab names a label twice: {", ".join(self.vocab)}')
-        self.thresholds,self.min_labels,self.name = np.array(_each(thresholds, t.shape[1])), min_labels, name
+        self.thresholds,self.min_labels,self.name = np.array(check_thresholds(thresholds, t.shape[1])), min_labels, name
         self.preds,self.targs = p.astype(np.float32), t.astype(np.uint8)
-        y = decide(self.preds, np.float32(self.thresholds), min_labels) if decided is None else _check(p, decided, 'decided')[1]
+        y = decide(self.preds, np.float32(self.thresholds), min_labels) if decided is None else check_preds(p, decided, 'decided')[1]
         self.decoded = y.astype(np.uint8)
         self.paths = None if paths is None else _names(paths, len(t), 'paths', None)
         self.votes,self.annotators = _votes_of(self.files, self.vocab, votes, annotators)
@@ -81,7 +81,7 @@ def _votes_of(files, vocab, votes, annotators):
     "Votes and numbers of people of these images, in their order; an `AdsError` if they don't fit"
     if votes is None and annotators is None: return None,None
     if votes is None or annotators is None: raise AdsError('votes and annotators go together: how many people named a label, and how many were asked')
-    _checked(votes, annotators, least=1)
+    checked_votes(votes, annotators, least=1)
     votes = votes.set_axis([str(c) for c in votes.columns], axis=1)
     twice = votes.columns[votes.columns.duplicated()]
     if len(twice): raise AdsError(f'votes have two columns {twice[0]!r}; expected one for each label')
@@ -315,7 +315,7 @@ def report(self:MultiLabelInterpretation)->pd.DataFrame: # label, threshold, sup
     "How good each label is predicted, a row a label"
     (tn,fp),(fn,tp) = self.confusion_matrices().transpose(1, 2, 0)
     return pd.DataFrame(dict(label=self.vocab, threshold=self.thresholds, support=tp+fn, predicted=tp+fp,
-        precision=_ratio(tp, tp+fp), recall=_ratio(tp, tp+fn), f1=_f1(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
+        precision=_ratio(tp, tp+fp), recall=_ratio(tp, tp+fn), f1=f1_from_counts(tp, 2*tp+fp+fn), ap=label_ap(self.preds, self.targs),
         roc_auc=roc_auc(self.preds, self.targs), tp=tp, fp=fp, fn=fn, tn=tn))
 
 @patch
@@ -700,17 +700,17 @@ def image_agreement(self:MultiLabelInterpretation)->pd.Series: # By name of the 
 def _ratios(parts, n_boot, level, seed):
     "For a dict of (numerator, denominator), each images x columns: the ratio of sums and its bootstrap interval over images"
     cols = np.concatenate([np.concatenate(pair, axis=1) for pair in parts.values()], axis=1, dtype=np.float64)
-    draws,res,at = _drawn_sums(cols, check_whole('n_boot', n_boot), seed),{},0
+    draws,res,at = bootstrap_sums(cols, check_whole('n_boot', n_boot), seed),{},0
     for name,(num,den) in parts.items():
         n = num.shape[1]
-        low,high = _interval(_over(draws[:,at:at+n], draws[:,at+n:at+2*n]), level)
+        low,high = column_interval(_over(draws[:,at:at+n], draws[:,at+n:at+2*n]), level)
         res |= {name: _over(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
         at += 2*n
     return res
 
 def _image_f1(self):
     "F1 of each image; 0 where it has no label and none was predicted, as in scikit-learn"
-    return _f1((self.targs & self.decoded).sum(1, dtype=int), (self.targs+self.decoded).sum(1, dtype=int))
+    return f1_from_counts((self.targs & self.decoded).sum(1, dtype=int), (self.targs+self.decoded).sum(1, dtype=int))
 
 # %% ../../nbs/explain/00_interpretation.ipynb #852e9dda
 @patch
@@ -773,9 +773,9 @@ def errors_and_agreement(self:MultiLabelInterpretation,
     for kind,on in {'missed': (t&(1-y)).any(1), 'false alarm': ((1-t)&y).any(1)}.items():
         w = np.stack([on&seen, ~on&seen], axis=1).astype(np.float64)
         total = w*np.nan_to_num(a)[:,None]
-        s = _drawn_sums(np.c_[w, total], check_whole('n_boot', n_boot), seed)
+        s = bootstrap_sums(np.c_[w, total], check_whole('n_boot', n_boot), seed)
         n,mean,drawn = w.sum(0), _over(total.sum(0), w.sum(0)), _over(s[:,2:], s[:,:2])
-        low,high = _interval((drawn[:,0]-drawn[:,1])[:,None], level)[:,0]
+        low,high = column_interval((drawn[:,0]-drawn[:,1])[:,None], level)[:,0]
         rows[kind] = dict(images=n[0], images_without=n[1], agreement=mean[0], agreement_without=mean[1], diff=mean[0]-mean[1], low=low, high=high)
     return pd.DataFrame(rows).T.astype(dict(images=int, images_without=int))
 
