@@ -6,14 +6,13 @@
 __all__ = ['Block', 'write_report']
 
 # %% ../../nbs/study/04_report.ipynb #0000ab44
-import base64,csv,io,re
+import base64,io,re
 from pathlib import Path
 from types import SimpleNamespace
-import numpy as np, pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
-from ..core import AdsError, atomic_write, read_json
+from ..core import AdsError, atomic_write
 from ..evaluation.agreement import plot_agreement
 from ..style import short_name
 from .findings import annotator_agreement, duplicate_findings, has_annotator
@@ -23,96 +22,10 @@ from .report_tables import agreement_table, annotator_table, conditions, cost_ta
 from .report_tables import duplicate_table, example_table, label_details, label_table
 from .report_tables import more_scores_table, pair_table, prediction_table, random_table, score_meanings
 from .report_tables import score_table, skipped_tables, spread_table
-from .wording import fmt_level, fmt_list, fmt_value
+from .wording import fmt_level, fmt_value
+from ..training.run import Run, check_unique, text_columns
 
-# %% ../../nbs/study/04_report.ipynb #4b79384a
-_columns = { # table -> (text columns, number columns) that the page can't do without
-    'results': ('backbone weights data split seeds recipe', 'n_splits macro_f1 macro_f1_low macro_f1_high micro_f1 micro_f1_low micro_f1_high '
-                'mean_ap mean_ap_low mean_ap_high log_loss ece all_labels_macro_f1 most_frequent_macro_f1 prevalence_random_macro_f1 chance_mean_ap'),
-    'per_label': ('backbone label', 'train_positives test_positives threshold precision recall f1 ap roc_auc tp fp fn tn'),
-    'history': ('backbone', 'train_loss valid_loss mean_ap'),
-    'predictions': ('backbone file split truth predicted', ''),
-    'skipped': ('file reason', '')}
-_optional = { # tables that not every run has
-    'paired': ('first second metric verdict', 'diff diff_low diff_high ratio ratio_low ratio_high p'),
-    'agreement': ('label', 'votes share alpha low high'),
-    'leaks': ('a b split_a split_b', 'distance')}
-_person = ('annotator_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1')
-_more = { # number columns, shown if they are there
-    'results': 'roc_auc top1_hit top3_hit macro_f1_sd_seeds macro_f1_sd_splits mean_ap_sd_seeds mean_ap_sd_splits l2 epochs best_loss_epoch best_f1_epoch '
-               'image_size params_m gflops feature_seconds head_seconds total_seconds'.split() + [f'{c}{s}' for c in _person for s in ('', '_low', '_high')],
-    'history': 'epoch l2 macro_f1'.split(),
-    'per_label': 'share mean_prob ece'.split()}
-
-# %% ../../nbs/study/04_report.ipynb #a654c236
-def _numbers(
-    s:pd.Series, # Texts
-    path,        # File they come from, for the message
-)->pd.Series: # Floats; an empty text is NaN
-    "Texts to numbers; raises an `AdsError` that names file, column, row and what stands there"
-    v = pd.to_numeric(s.where(s.str.strip() != '', 'nan'), errors='coerce')
-    bad = v.isna() & ~s.str.strip().str.lower().isin(['', 'nan'])
-    if bad.any(): raise AdsError(f'{path}, row {bad.idxmax()+1}: column {s.name} has {s[bad.idxmax()]!r}; expected a number')
-    return v.astype(float)
-
-# %% ../../nbs/study/04_report.ipynb #d00a022c
-_mend = 'Delete it and start the run again to make it anew'
-
-def _read_rows(
-    path:Path # CSV file in UTF-8
-)->pd.DataFrame: # All columns as text
-    "Read a CSV file letter for letter; raises an `AdsError` that names file and line if it is no table or a row is cut off"
-    try:
-        with path.open(encoding='utf-8-sig', newline='') as f:
-            reader = csv.reader(f, strict=True)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except (csv.Error, UnicodeDecodeError) as e: raise AdsError(f'{path}: not a readable CSV table ({e})') from None
-    if not lines: raise AdsError(f'{path}: the file is empty. {_mend}')
-    (_,head),*rest = lines
-    for i,row in rest:
-        if len(row) != len(head):
-            raise AdsError(f'{path}, line {i}: {len(row)} fields under a head of {len(head)}; the file is damaged. {_mend}')
-    return pd.DataFrame([row for _,row in rest], columns=head, dtype=object)
-
-# %% ../../nbs/study/04_report.ipynb #b2642d34
-def _read_table(
-    folder:Path, # Folder of a run
-    name:str,    # Table without '.csv'
-)->pd.DataFrame: # At least the columns of `_columns[name]`; `None` if a table of `_optional` is missing or has no rows
-    "Read one table of a run; raises an `AdsError` that names the file if it is missing, broken, empty or lacks a column"
-    path,(text,numbers) = folder/f'{name}.csv',(s.split() for s in (_columns|_optional)[name])
-    if not path.is_file():
-        if name in _optional: return None
-        raise AdsError(f'{path} is missing; a report needs the folder of a finished run. Start the run again and it goes on where it was')
-    df = _read_rows(path)
-    if df.empty and name in _optional: return None
-    missing = [c for c in text+numbers if c not in df.columns]
-    if missing: raise AdsError(f"{path}: column {', '.join(missing)} is missing; there is: {', '.join(df.columns)}")
-    if df.empty and name != 'skipped': raise AdsError(f'{path}: the table has no rows; a finished run has at least one')
-    return df.assign(**{c: _numbers(df[c], path) for c in numbers + [c for c in _more.get(name, []) if c in df.columns]})
-
-# %% ../../nbs/study/04_report.ipynb #0d22b718
-_and = fmt_list
-
-# %% ../../nbs/study/04_report.ipynb #963accf8
-def _read_run(
-    folder # Folder of a finished run
-)->SimpleNamespace: # `folder`, `config`, a DataFrame a table (or `None`), `figures` (name without '.png' -> path), `names` (backbones in order), `way`
-    "Read all of a run; raises an `AdsError` that names the file that is missing or broken"
-    folder = Path(folder)
-    if not folder.is_dir(): raise AdsError(f'{folder}: no such folder; expected the folder of a finished run, such as runs/demo')
-    config = read_json(folder/'config.json', what='configuration of the run')
-    if not isinstance(config, dict): raise AdsError(f"{folder/'config.json'}: expected a JSON object, found a {type(config).__name__}")
-    run = SimpleNamespace(folder=folder, config=config, **{n: _read_table(folder, n) for n in _columns|_optional})
-    run.figures = {p.stem: p for p in sorted((folder/'figures').glob('*.png'))}
-    run.way = 'l2' if 'l2' in run.history else 'epoch' # what changes during training
-    if run.way not in run.history: raise AdsError(f"{folder/'history.csv'}: column epoch or l2 is missing; there is: {', '.join(run.history.columns)}")
-    for name,key in [('results', ['backbone']), ('per_label', ['backbone', 'label']), ('history', ['backbone', run.way])]:
-        twice = getattr(run, name).duplicated(key)
-        if twice.any():
-            raise AdsError(f'{folder/name}.csv, row {twice.idxmax()+1}: the same {_and(key)} for a second time; expected one row each')
-    return _set_random_aside(run)
-
+# %% ../../nbs/study/04_report.ipynb #0108c4a1
 def _set_random_aside(run):
     "Keep the rows of pretrained backbones, if there are any, for all sections; those of random ones are left for a block of their own"
     by_chance = run.results.weights.str.lower().str.startswith('random')
@@ -128,6 +41,18 @@ def _set_random_aside(run):
             if run.paired.empty: run.paired = None
     run.names = list(run.results.backbone)
     return run
+
+# %% ../../nbs/study/04_report.ipynb #6f1c5a42
+def _report_run(
+    folder # Folder of a finished run
+)->Run: # With `way` ('l2' or 'epoch': what changes during training), `random` and `all_random`
+    "Read all of a run; raises an `AdsError` that names the file that is missing or damaged"
+    run = Run(folder)
+    for name in text_columns: getattr(run, name)
+    check_unique(run)
+    run.figures = dict(run.figures) # sections take out what they show
+    run.way = 'l2' if 'l2' in run.history else 'epoch'
+    return _set_random_aside(run)
 
 # %% ../../nbs/study/04_report.ipynb #61b91b93
 class Block(SimpleNamespace):
@@ -388,7 +313,7 @@ def write_report(
     folder, # Folder of a finished run
 )->Path: # `report.html` in it
     "Write one HTML page about a run, which needs no network; raises an `AdsError` that names a missing or broken file"
-    run = _read_run(folder)
+    run = _report_run(folder)
     sections = [Block(id=i, name=name, blocks=f(run), folded=i not in _open) for i,(name,f) in _sections.items()]
     title = f'Ad sentiment study: {run.folder.resolve().name}'
     page = _env.get_template('report.html.j2').module.page(title, run.config.get('data_note'), _lead(run),
