@@ -6,7 +6,7 @@ from torch import nn
 from fastai.vision.all import BCEWithLogitsLossFlat, CategoryMap, DataLoader, DataLoaders, Learner
 from ads_sentiment.core import AdsError
 from ads_sentiment.explain.interpretation import MultiLabelInterpretation
-from ads_sentiment.evaluation.metrics import tune_thresholds
+from ads_sentiment.evaluation.thresholds import tune_thresholds
 
 n,L = 3712,20
 vocab = [f'Label {j:02d}' for j in range(L)]

@@ -22,7 +22,7 @@ from .gradcam import all_stages, at_rest, cam_methods, stage_cams, layer_cams
 from ..data.loaders import plain_dl
 from ..style import in_style, new_figure, palette, short_name
 from ..evaluation.metrics import decide
-from ..evaluation.bootstrap import draw_interval, resampled_counts
+from ..evaluation.bootstrap import bootstrap_sums, percentile_interval
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #b3ba68f3
 def _upright_size(path):
@@ -193,8 +193,8 @@ def mean_by_ad(
     d = pd.DataFrame(dict(value=values, image=images)).dropna(subset='value')
     if not len(d): raise AdsError('no values to take the mean of: all are NaN, or there are none')
     by = d.groupby('image', sort=True).value.agg(['sum', 'count']).to_numpy(dtype=float)
-    draws = np.concatenate([(by[:,0]@w)/(by[:,1]@w) for w in resampled_counts(len(by), n_boot, np.random.default_rng(seed))])
-    low,high = draw_interval(pd.DataFrame({'value': draws}), level).loc['value']
+    sums = bootstrap_sums(by, n_boot, seed)
+    low,high = percentile_interval(sums[:,0]/sums[:,1], level).loc[0]
     return dict(mean=d.value.mean(), low=low, high=high, n=len(d), ads=len(by))
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #40144f7d

@@ -6,9 +6,10 @@
 __all__ = ['MultiLabelInterpretation']
 
 # %% ../../nbs/explain/00_interpretation.ipynb #2a66dcb7
-from ..evaluation.agreement import checked_votes, bootstrap_sums, column_interval
+from ..evaluation.agreement import checked_votes
+from ..evaluation.bootstrap import bootstrap_sums, percentile_interval
 from ..models.backbones import FrozenBody
-from ..evaluation.calibration import choose_thresholds
+from ..evaluation.thresholds import choose_thresholds
 from ..core import AdsError, check_whole, choose, read_json, show_bars
 from ..data.loaders import plain_dl
 from ..style import in_style, new_figure, palette, short_name
@@ -703,7 +704,7 @@ def _ratios(parts, n_boot, level, seed):
     draws,res,at = bootstrap_sums(cols, check_whole('n_boot', n_boot), seed),{},0
     for name,(num,den) in parts.items():
         n = num.shape[1]
-        low,high = column_interval(_over(draws[:,at:at+n], draws[:,at+n:at+2*n]), level)
+        low,high = percentile_interval(_over(draws[:,at:at+n], draws[:,at+n:at+2*n]), level).to_numpy().T
         res |= {name: _over(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
         at += 2*n
     return res
@@ -775,7 +776,7 @@ def errors_and_agreement(self:MultiLabelInterpretation,
         total = w*np.nan_to_num(a)[:,None]
         s = bootstrap_sums(np.c_[w, total], check_whole('n_boot', n_boot), seed)
         n,mean,drawn = w.sum(0), _over(total.sum(0), w.sum(0)), _over(s[:,2:], s[:,:2])
-        low,high = column_interval((drawn[:,0]-drawn[:,1])[:,None], level)[:,0]
+        low,high = percentile_interval(drawn[:,0]-drawn[:,1], level).loc[0]
         rows[kind] = dict(images=n[0], images_without=n[1], agreement=mean[0], agreement_without=mean[1], diff=mean[0]-mean[1], low=low, high=high)
     return pd.DataFrame(rows).T.astype(dict(images=int, images_without=int))
 
