@@ -160,7 +160,7 @@ def test_explore_labels(page):
     assert len(cards())==12
     box.get_by_role('button', name='next').click()
     changes(page, lambda: src(page, at), first)
-    assert 'page 2 of' in box.inner_text()
+    until(page, lambda: 'page 2 of' in box.inner_text()) # the caption of the page arrives after its pictures
     select(show, 'hits')
     changes(page, number, everything)
     until(page, lambda: 'page 1 of' in box.inner_text() and all('hit' in t for t in cards()))

@@ -111,7 +111,7 @@ def _find_control(annotations, asked, name):
     if asked: return choose(asked, found, f'control in {name}')
     if len(found)>1:
         raise AdsError(f'{name}: choices of several controls: '
-        f'{", ".join(found)}; name one with label_col (command line: --label_col)')
+                       f'{", ".join(found)}; name one with label_col (command line: --label_col)')
     return found[0]
 
 # %% ../../nbs/data/02_votes.ipynb #cc14ca77
@@ -254,5 +254,5 @@ def write_label_studio(
         labels = [l for l in row['predicted'].split('|') if l]
         probs = [float(row[l]) for l in labels if l in row.index]
         return dict(model_version=model_version, score=round(min(probs), 6) if probs else 0.,
-        result=studio_result(labels, from_name, to_name))
+                    result=studio_result(labels, from_name, to_name))
     write_json([studio_task(str(r['file']), k, predictions=[one(r)]) for k,(_,r) in enumerate(read.iterrows())], path)
