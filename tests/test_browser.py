@@ -153,14 +153,14 @@ def test_upload(page, tmp_path):
 def test_explore_labels(page):
     at = '.ads-explorer'
     box = page.locator(at)
-    label,show,part = (box.locator('select').nth(i) for i in range(3))
+    label,show,split = (box.locator('select').nth(i) for i in range(3))
     count,cards = lambda: box.locator('.ads-count').inner_text(),lambda: box.locator('.ads-card').all_inner_texts()
     number = lambda: int(count().split()[0].replace(',', ''))
     everything,first = number(),src(page, at)
     assert len(cards())==12
     box.get_by_role('button', name='next').click()
     changes(page, lambda: src(page, at), first)
-    assert 'page 2 of' in box.inner_text()
+    until(page, lambda: 'page 2 of' in box.inner_text()) # the caption of the page arrives after its pictures
     select(show, 'hits')
     changes(page, number, everything)
     until(page, lambda: 'page 1 of' in box.inner_text() and all('hit' in t for t in cards()))
@@ -173,7 +173,7 @@ def test_explore_labels(page):
     select(label, common)
     changes(page, number, everything)
     assert number()==n_ads(common) and all(name in t for t in cards())
-    select(part, 'test')
+    select(split, 'test')
     until(page, lambda: number() < n_ads(common))
     assert 'train' not in count()
     select(show, 'voted for, but not the label')
@@ -188,7 +188,7 @@ def test_filter_lab(page):
     box = page.locator(at)
     code = lambda: box.locator('pre').inner_text()
     before,after,start = src(page, at, 0),src(page, at, 5),int(code().split('sigma_color=')[1].split(',')[0])
-    assert box.locator('img').count()==15 and 'ms an image' in box.inner_text()
+    assert box.locator('img').count()==15 and 'ms per image' in box.inner_text()
     handle = box.locator('.noUi-handle').nth(1) # sigma_color
     handle.focus()
     for _ in range(30): handle.press('ArrowRight')

@@ -17,7 +17,7 @@ from .tables import (annotator_columns, cell_text, check_repeats, check_row_flag
 
 # %% ../../nbs/data/02_votes.ipynb #c9fa7b9a
 def _long(images, annotators, lists, name, understood):
-    "One row per vote: image, annotator, label (missing: chose none); `attrs['understood']` says how it was read"
+    "Return one row per vote: image, annotator, label (missing: chose none); `attrs['understood']` says how it was read"
     long = pd.DataFrame(dict(image=images, annotator=annotators, label=[l or [None] for l in lists]))
     long = long.explode('label').drop_duplicates(ignore_index=True)
     if not long.label.notna().any(): raise AdsError(f'{name}: no vote names a label')
@@ -28,7 +28,7 @@ def _long(images, annotators, lists, name, understood):
 
 # %% ../../nbs/data/02_votes.ipynb #20eb96c0
 def _column(df, asked, usual, what, name):
-    "The column of annotators or labels; raises an `AdsError` if there is none"
+    "Return the column of annotators or labels; raises an `AdsError` if there is none"
     if (col := find_column(df, asked, usual, what, name)) is not None: return col
     flag = f'{what}_col'
     raise AdsError(f'{name}: no {what} column; expected one of {", ".join(usual)}, found: {", ".join(df.columns)}. '
@@ -36,7 +36,7 @@ def _column(df, asked, usual, what, name):
 
 # %% ../../nbs/data/02_votes.ipynb #2c117e63
 def _annotators(df, asked, name):
-    "The annotators of a table as text; raises an `AdsError` for a blank cell"
+    "Return the annotators of a table as text; raises an `AdsError` for a blank cell"
     col = _column(df, asked, annotator_columns, 'annotator', name)
     who = cell_text(df[col])
     blank = who.index[who.eq('')]
@@ -63,11 +63,11 @@ def table_votes(
     if max(map(len, lists)) > 1: how += check_repeats(pd.Series(list(zip(images, who)), index=df.index), lists, name)
     rest = df.drop(columns=[images.name, who.name, labels])
     check_row_flags(rest, name)
-    cols,part,split_note = table_split(rest, split_col, name)
+    cols,split,split_note = table_split(rest, split_col, name)
     aside = ', '.join(rest.columns.drop(cols))
     notes = [f'labels from the column {labels!r}, {how}', split_note, f'columns left aside: {aside}' if aside else '']
     long = _long(images.to_numpy(), who.to_numpy(), lists, name, notes + df.attrs['notes'])
-    if part is not None: long.attrs['split'] = one_per_image(part, images, 'split', name).to_dict()
+    if split is not None: long.attrs['split'] = one_per_image(split, images, 'split', name).to_dict()
     return long
 
 # %% ../../nbs/data/02_votes.ipynb #9d464cfb
@@ -82,7 +82,7 @@ def image_path(
 
 # %% ../../nbs/data/02_votes.ipynb #e9dae899
 def _task_image(data, image_col, where):
-    "The image of a task; raises an `AdsError` if it names none"
+    "Return the image of a task; raises an `AdsError` if it names none"
     if image_col: found = data.get(choose(image_col, data, f'image_col in {where}'))
     else:
         texts = {k: v for k,v in data.items() if isinstance(v, str)}
@@ -92,7 +92,7 @@ def _task_image(data, image_col, where):
 
 # %% ../../nbs/data/02_votes.ipynb #6f140f68
 def _task_annotator(annotation, where):
-    "The annotator of an annotation, a number or an object with an email; raises an `AdsError` if there is none"
+    "Return the annotator of an annotation, a number or an object with an email; raises an `AdsError` if there is none"
     who = annotation.get('completed_by', annotation.get('annotator'))
     if isinstance(who, dict): who = who.get('email') or who.get('id')
     if who is None or not str(who).strip():
@@ -102,7 +102,7 @@ def _task_annotator(annotation, where):
 
 # %% ../../nbs/data/02_votes.ipynb #d15d2371
 def _find_control(annotations, asked, name):
-    "The control of choices to read; raises an `AdsError` if there are none, or several and none was named"
+    "Return the control of choices to read; raises an `AdsError` for none, or for several without a name"
     results = [r for a in annotations for r in a.get('result', []) if isinstance(r, dict)]
     found = sorted({str(r.get('from_name')) for r in results if r.get('type')=='choices'})
     if not found:
@@ -111,19 +111,19 @@ def _find_control(annotations, asked, name):
     if asked: return choose(asked, found, f'control in {name}')
     if len(found)>1:
         raise AdsError(f'{name}: choices of several controls: '
-        f'{", ".join(found)}; name one with label_col (command line: --label_col)')
+                       f'{", ".join(found)}; name one with label_col (command line: --label_col)')
     return found[0]
 
 # %% ../../nbs/data/02_votes.ipynb #cc14ca77
 def _choices(annotation, control):
-    "The choices of one annotation"
+    "Return the choices of one annotation"
     results = [r for r in annotation.get('result', []) if isinstance(r, dict) and r.get('type')=='choices']
     mine = [r.get('value', {}) for r in results if str(r.get('from_name'))==control]
     return sorted({str(c).strip() for v in mine for c in v.get('choices', [])})
 
 # %% ../../nbs/data/02_votes.ipynb #4043abcf
 def _valid_annotations(task, path):
-    "The annotations of a task; raises an `AdsError` for a task of another shape"
+    "Return the annotations of a task; raises an `AdsError` for a task of another shape"
     found = task.get('annotations', []) if isinstance(task, dict) else None
     ok = isinstance(found, list) and isinstance(task.get('data'), dict)
     if not ok or not all(isinstance(a, dict) and isinstance(a.get('result', []), list) for a in found):
@@ -142,7 +142,7 @@ def _check_twice(rows, path):
 
 # %% ../../nbs/data/02_votes.ipynb #b9c3d8db
 def _vote_rows(tasks, annotations, control, image_col, path):
-    "A table with one row per annotation: image, annotator, list of labels"
+    "Return a table with one row per annotation: image, annotator, list of labels"
     def row(t, a, where): return _task_image(t['data'], image_col, where),_task_annotator(a, where),_choices(a, control)
     rows = [row(t, a, f'{path}: task {i}') for i,(t,of) in enumerate(zip(tasks, annotations), 1) for a in of]
     return pd.DataFrame(rows, columns=['image', 'annotator', 'label'])
@@ -254,5 +254,5 @@ def write_label_studio(
         labels = [l for l in row['predicted'].split('|') if l]
         probs = [float(row[l]) for l in labels if l in row.index]
         return dict(model_version=model_version, score=round(min(probs), 6) if probs else 0.,
-        result=studio_result(labels, from_name, to_name))
+                    result=studio_result(labels, from_name, to_name))
     write_json([studio_task(str(r['file']), k, predictions=[one(r)]) for k,(_,r) in enumerate(read.iterrows())], path)
