@@ -44,7 +44,7 @@ def run_trial(
     "Train by a recipe and predict the test part"
     learn = recipe_learner(ads, name, recipe, weights, seed, size, n_workers, engine)
     with stage('features', None) as f:
-        for part in ('train', 'valid', 'test'): learn.features(part, turn=learn.turn)
+        for part in ('train', 'valid', 'test'): learn.features(part, pass_index=learn.pass_index)
     with stage('head', None) as h: fit = learn.fit_head(say=None)
     preds,targs = learn.split_preds('test')
     trial = Trial(preds, targs, fit.thresholds, recipe.min_labels, split, seed, ads.targs.index[ads.split=='test'])
