@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'first_error', 'one_line_errors', 'checked', 'checked_from', 'set_seed', 'seeded',
            'default_device', 'mixed_precision', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'cache_dir',
-           'digest', 'show_bars', 'progress', 'took', 'stage']
+           'digest', 'show_bars', 'progress', 'took', 'stage', 'say_once']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
 import contextlib,functools,hashlib,json,os,random,re,sys,threading,time,warnings
@@ -236,3 +236,11 @@ def stage(
     yield res
     res['seconds'] = time.perf_counter() - start
     if say: say(what + took(res['seconds']), flush=True)
+
+# %% ../nbs/00_core.ipynb #a9d3006c
+@functools.cache
+def say_once(
+    line:str # Printed the first time only
+):
+    "Print a line once per process"
+    print(line, flush=True)

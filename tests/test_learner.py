@@ -5,14 +5,15 @@ matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
 from fastai.vision.all import (ClassificationInterpretation, CSVLogger, EarlyStoppingCallback, Interpretation, Learner, SaveModelCallback, load_learner)
 from PIL import Image
-from ads_sentiment.training import learner
+from ads_sentiment import core
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.explain.interpretation import MultiLabelInterpretation
 from ads_sentiment.data.loaders import plain_dl
 from ads_sentiment.models.features import module_digest
-from ads_sentiment.training.learner import ads_learner, split_targs
+from ads_sentiment.training.head_fit import split_targs
+from ads_sentiment.training.learner import ads_learner
 from ads_sentiment.evaluation.metrics import log_loss, mean_ap
 from ads_sentiment.data.images import UnreadableImage, prepare_images
 from ads_sentiment.recipes import get_recipe
@@ -107,7 +108,7 @@ def test_a_later_fit_makes_thresholds_and_validation_stale(make, later):
 
 @pytest.mark.parametrize('later', [fit, one_cycle])
 def test_training_on_from_a_head_that_saw_the_validation_set_is_said(make, later, capsys):
-    learner._say_once.cache_clear()
+    core.say_once.cache_clear()
     later(make())
     assert 'are training numbers' in capsys.readouterr().out
     with pytest.raises(AdsError, match='make a new learner'): make().__class__.fit_head(_with(make(), adam))

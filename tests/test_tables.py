@@ -6,7 +6,7 @@ from PIL import Image
 from ads_sentiment.evaluation.agreement import agreement, one_annotator
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import csv_ads, demo_ads, folder_ads, load_ads, votes_ads
-from ads_sentiment.training.learner import soft_targs
+from ads_sentiment.training.head_fit import soft_targs
 from ads_sentiment.training.predictor import load_predictor
 from ads_sentiment.study.study import run_study
 from ads_sentiment.data.votes import read_votes, write_label_studio, write_votes
