@@ -18,9 +18,10 @@ from .annotations import (annotator_counts, consensus_labels, find_annotations, 
 from ..core import AdsError, cache_dir
 from .download import download_pitt
 from .demo import draw_ads
-from .tables import (annotator_columns, find_column, find_images, image_suffixes,
-                                       read_table, split_names,
-                                       table_suffixes, understand, whole_split)
+from ads_sentiment.data.table_files import (annotator_columns, find_column, find_images, image_suffixes, read_table,
+    table_suffixes)
+from .table_splits import split_names, whole_split
+from .tables import understand
 from .votes import read_votes
 
 # %% ../../nbs/data/06_datasets.ipynb #44e97611

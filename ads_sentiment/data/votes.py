@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 import pandas as pd
 from ..core import AdsError, choose, read_json, write_csv, write_json
-from .tables import (annotator_columns, cell_text, check_repeats, check_row_flags, filled_rows,
-                                       find_column, image_names, label_columns, label_lists,
-                                       one_per_image, read_table, table_split)
+from ads_sentiment.data.table_files import (annotator_columns, cell_text, filled_rows, find_column, image_names,
+    label_columns, read_table)
+from .table_splits import table_split
+from .tables import check_repeats, check_row_flags, label_lists, one_per_image
 
 # %% ../../nbs/data/02_votes.ipynb #c9fa7b9a
 def _long(images, annotators, lists, name, understood):

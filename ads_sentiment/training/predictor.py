@@ -10,7 +10,7 @@ __all__ = ['Count', 'Name', 'Probability', 'TrainedOn', 'PredictorInfo', 'packag
 from ..core import AdsError, atomic_write, check_whole, checked, checked_from, default_device
 from ..core import mixed_precision, progress, read_json, write_json
 from ..data.images import ImagePipeline, UnreadableImage
-from ..data.tables import find_column, image_columns
+from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
 from ..models.heads import build_model
 from ..recipes import Recipe
