@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Whole', 'Share', 'Positive', 'NotNegative', 'reference', 'tuned', 'recipes', 'steps', 'Recipe', 'varies',
-           'get_recipe', 'parse_changes', 'walk']
+           'get_recipe', 'parse_changes', 'ablation_walk']
 
 # %% ../nbs/02_recipes.ipynb #07f907f8
 from .core import AdsError, checked, checked_from, choose
@@ -122,7 +122,7 @@ steps = {
     'thresholds by expected F1': dict(thresholds='expected')}
 
 # %% ../nbs/02_recipes.ipynb #864fb110
-def walk(
+def ablation_walk(
     steps:dict=steps,       # Name of the step -> fields it changes; the first changes nothing
     start:Recipe=reference, # Before the first step
     end:Recipe=tuned        # After the last step

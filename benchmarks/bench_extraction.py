@@ -5,8 +5,8 @@ from bench import alternate, image_batches, poster_ads, write
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from ads_sentiment.models.backbones import FrozenBody, backbone_table, estimate_bn, get_backbone
-from ads_sentiment.models.weights import create_body
-from ads_sentiment.core import AdsError, default_device
+from ads_sentiment.models.weights import load_body
+from ads_sentiment.core import AdsError, ads_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.models.engines import Engine, choose_engine, feature_error, many, tolerance
 from ads_sentiment.models.features import batch_size, read_ahead
@@ -17,7 +17,7 @@ in_timm = dict(resnet50='resnet50', mobilenet_v3_large='mobilenetv3_large_100', 
 peers = ['eager', 'eager-bf16', 'compiled', 'compiled-bf16', 'onnxruntime', 'openvino', 'openvino-bf16']
 
 def peak(dtype): # Billions of multiply-adds a second in a large matrix product, the best of ten
-    a,best = torch.randn(2048, 2048, dtype=dtype, device=default_device()),1e9
+    a,best = torch.randn(2048, 2048, dtype=dtype, device=ads_device()),1e9
     for _ in range(10): best = min(best, alternate({'': lambda: (a@a).sum().item()}, 1, 0)[''])
     return 2048**3/best/1e9
 
@@ -38,11 +38,11 @@ def libraries(b, body): # How torchvision and timm give features: the first with
 
 def one(name):
     b = get_backbone(name)
-    body,weights = create_body(b, 'auto')
+    body,weights = load_body(b, 'auto')
     dls = ads_dataloaders(ads, size=b.size, stats=(b.mean, b.std))
     x,*rest = image_batches(dls, range(64), bs, 0)
     if weights.startswith('random'): estimate_bn(body, rest)
-    body = FrozenBody(body).to(default_device())
+    body = FrozenBody(body).to(ads_device())
     model = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     jobs,errors = {'PyTorch default': plain(model)},{'PyTorch default': 0.}
     want = jobs['PyTorch default'](x)

@@ -8,8 +8,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn import functional as F
 from ads_sentiment.models.backbones import estimate_bn, get_backbone
-from ads_sentiment.models.weights import create_body
-from ads_sentiment.core import default_device
+from ads_sentiment.models.weights import load_body
+from ads_sentiment.core import ads_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.explain.gradcam import layer_cams
 
@@ -18,11 +18,11 @@ peak = lambda: int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_t
 
 def network(name, x=None): # As `ads_learner` builds it, with a head of random weights; but for `FrozenBody`, on which the package fails
     b = get_backbone(name)
-    body,weights = create_body(b, 'auto')
+    body,weights = load_body(b, 'auto')
     if weights.startswith('random') and x is not None: estimate_bn(body, [x])
     torch.manual_seed(0)
     model = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(b.nf, labels))
-    model = model.to(default_device(), memory_format=torch.channels_last).eval()
+    model = model.to(ads_device(), memory_format=torch.channels_last).eval()
     return b,weights,model,[model[0].get_submodule(l) for l in b.layers]
 
 def images(name): # Normalized, on the device

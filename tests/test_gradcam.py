@@ -2,7 +2,7 @@
 import numpy as np, pytest, torch
 from torch import nn
 from ads_sentiment.models.backbones import FrozenBody, backbones, estimate_bn, get_backbone
-from ads_sentiment.models.weights import create_body
+from ads_sentiment.models.weights import load_body
 from ads_sentiment.explain.gradcam import cams_from, cut_forward, layer_cams
 
 peer = pytest.importorskip('pytorch_grad_cam', reason='the package grad-cam is needed for these tests alone: pip install grad-cam')
@@ -37,7 +37,7 @@ def network(name, head):
     "A body with random weights and BatchNorm statistics from images, and a head"
     torch.manual_seed(7)
     b = get_backbone(name)
-    body,used = create_body(name, 'auto' if name=='efficientnet_lite0' else 'random')
+    body,used = load_body(name, 'auto' if name=='efficientnet_lite0' else 'random')
     if used.startswith('random'): estimate_bn(body, [pictures(s) for s in (4,5)])
     top = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(b.nf, 32), nn.ReLU(inplace=True), nn.Linear(32, n_labels))
     return nn.Sequential(body.eval(), trained(body, top) if head=='trained' else top).eval(),[body.get_submodule(l) for l in b.layers]

@@ -107,7 +107,7 @@ def test_a_run_is_repeated_from_its_configuration(tmp_path, monkeypatch, capsys)
         except SystemExit as e: code = e.code
         return code, capsys.readouterr()
     ads = demo_ads(tmp_path/'ads', n=90, seed=5, min_votes=1)
-    first = run_study(ads, ['efficientnet_lite0'], 'first', recipe=replace(recipes['tuned'], folds=0), seed=7, **small)
+    run_study(ads, ['efficientnet_lite0'], 'first', recipe=replace(recipes['tuned'], folds=0), seed=7, **small)
     assert command('ads_study', '--config', 'first/config.json', '--out', 'second')[0]==0
     for name in ('results', 'per_label', 'predictions'):
         a,b = (pd.read_csv(f'{f}/{name}.csv') for f in ('first', 'second'))

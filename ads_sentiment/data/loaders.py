@@ -7,7 +7,7 @@ __all__ = ['augmentations', 'imagenet', 'AdLabels', 'AdCategorize', 'LabelsBlock
            'Augment', 'ads_datablock', 'AdsDataLoaders', 'input_pipeline', 'ads_dataloaders', 'plain_dl', 'view_dl']
 
 # %% ../../nbs/data/09_loaders.ipynb #3906b3cb
-from ..core import AdsError, choose, default_device, digest
+from ..core import AdsError, choose, ads_device, digest
 from .images import ImagePipeline
 import os,random,threading
 from contextlib import contextmanager
@@ -134,7 +134,7 @@ def _single_cv2_thread(): cv2.setNumThreads(0)
 def _workers(n_workers):
     "Number of loader processes; default: none on a CPU, where the body needs the cores, up to 8 with a GPU"
     if n_workers is not None: return n_workers
-    return 0 if default_device().type=='cpu' else min(8, os.cpu_count() or 1)
+    return 0 if ads_device().type=='cpu' else min(8, os.cpu_count() or 1)
 
 # %% ../../nbs/data/09_loaders.ipynb #52d4b384
 imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -174,7 +174,7 @@ def ads_dataloaders(
     rows,pipeline = ads.items(),input_pipeline(ads, size, stats, filt)
     _check_splits(ads, rows)
     fit,test = [rows[m].reset_index(drop=True) for m in (rows.split!='test', rows.split=='test')]
-    device,n_workers = default_device(),_workers(n_workers)
+    device,n_workers = ads_device(),_workers(n_workers)
     dls = ads_datablock(ads.vocab, pipeline, aug).dataloaders(
         fit, bs=bs, num_workers=n_workers, device=device, pin_memory=device.type=='cuda', drop_last=False,
         wif=_single_cv2_thread)

@@ -6,7 +6,7 @@
 __all__ = ['outcome_styles', 'is_single_label', 'Explainer', 'label_table', 'Explanation', 'explain', 'cam_colors', 'plot_cams']
 
 # %% ../../nbs/explain/02_explanation.ipynb #17957019
-from ..core import AdsError, check_whole, choose, default_device, mixed_precision
+from ..core import AdsError, check_whole, choose, ads_device, mixed_precision
 from ..data.images import ImagePipeline, read_image, UnreadableImage
 from ..evaluation.metrics import decide
 from ads_sentiment.explain.gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, few_names,
@@ -51,7 +51,7 @@ def _fastai_tensor(dls, im):
     "Transform an image as those of the validation set"
     items,batches = dls.valid.after_item,dls.valid.after_batch
     items.split_idx = batches.split_idx = 1 # as fastai does before it iterates over the validation set
-    return batches(items(PILImage(im))[None].to(default_device()))[0]
+    return batches(items(PILImage(im))[None].to(ads_device()))[0]
 
 # %% ../../nbs/explain/02_explanation.ipynb #67e427a5
 def _thresholds(learn):

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
-from ..core import AdsError, check_whole, choose, default_device, progress, read_json
+from ..core import AdsError, check_whole, choose, ads_device, progress, read_json
 from .gradcam import all_stages, at_rest, cam_methods, stage_cams, layer_cams
 from ..data.loaders import plain_dl
 from ..style import in_style, new_figure, palette, short_name
@@ -365,7 +365,7 @@ def pair_images(
     _check_pairs(pairs, list(items.image), split)
     items = items.iloc[pairs.row].reset_index(drop=True)
     x = torch.cat([b[0].as_subclass(torch.Tensor) for b in learn.dls.test_dl(items)])
-    return x.to(default_device(), memory_format=torch.channels_last)
+    return x.to(ads_device(), memory_format=torch.channels_last)
 
 def named_layers(
     learn,     # From `ads_learner`

@@ -263,7 +263,7 @@ def stage_cams(
 
 # %% ../../nbs/explain/01_gradcam.ipynb #5ef30418
 def first_filters(
-    body:nn.Module # A body from `create_body`, frozen or not
+    body:nn.Module # A body from `load_body`, frozen or not
 )->np.ndarray: # (channels, 3, k, k) weights
     "Return the filters of the first convolution; raises an `AdsError` if there is none with three input channels"
     conv = next((m for m in body.modules() if isinstance(m, nn.Conv2d) and m.in_channels==3), None)

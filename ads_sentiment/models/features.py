@@ -7,7 +7,7 @@ __all__ = ['few', 'read_batches', 'image_keys', 'module_digest', 'batch_size', '
            'compute_features', 'set_buffers', 'load_pass', 'pass_buffers', 'FeatureLoader']
 
 # %% ../../nbs/models/04_features.ipynb #86001a73
-from ..core import cache_dir, default_device, digest, mixed_precision, atomic_write, progress, seeded
+from ..core import cache_dir, ads_device, digest, mixed_precision, atomic_write, progress, seeded
 from ..data.images import ImagePipeline, file_key, pixels
 from ..data.loaders import Augment, plain_dl, view_number
 from .engines import Engine, choose_engine
@@ -27,7 +27,7 @@ from fastai.vision.all import DataLoader, PILImage
 # %% ../../nbs/models/04_features.ipynb #39138db6
 def _to_device(futures):
     "Stack the images of one batch on the device; to a GPU from pinned memory, so that the copy overlaps"
-    x,device = torch.stack([f.result() for f in futures]),default_device()
+    x,device = torch.stack([f.result() for f in futures]),ads_device()
     return x.pin_memory().to(device, non_blocking=True) if device.type=='cuda' else x.to(device)
 
 # %% ../../nbs/models/04_features.ipynb #7768b0f1
@@ -68,7 +68,7 @@ def module_digest(
 # %% ../../nbs/models/04_features.ipynb #48c85d7f
 def batch_size()->int:
     "Return the number of images per batch of an engine"
-    return 64 if default_device().type=='cuda' else 16
+    return 64 if ads_device().type=='cuda' else 16
 
 # %% ../../nbs/models/04_features.ipynb #553f2c44
 def read_ahead(
@@ -76,7 +76,7 @@ def read_ahead(
 )->int:
     "Return the number of batches to read while the engine computes"
     sleeps = engine.startswith(('openvino', 'onnxruntime'))
-    return 2 if sleeps or default_device().type=='cuda' else 0
+    return 2 if sleeps or ads_device().type=='cuda' else 0
 
 # %% ../../nbs/models/04_features.ipynb #1a312e92
 few = 256 # images for which engines are not measured
@@ -103,7 +103,7 @@ class FeatureExtractor:
     @torch.no_grad()
     def __call__(self, x):
         "Map images `(n, 3, H, W)`, uint8, to features `(n, width)` by eager PyTorch"
-        return nn.Sequential(self.body, self.pool).eval()(self.pipeline.normalize(x.to(default_device())))
+        return nn.Sequential(self.body, self.pool).eval()(self.pipeline.normalize(x.to(ads_device())))
 
 # %% ../../nbs/models/04_features.ipynb #ed710dda
 @patch
@@ -139,7 +139,7 @@ def key(self:FeatureExtractor,
     "Compute the digest that names a store: everything that determines features except the images"
     packages = [torch.__version__, *(version(p) for p in ('openvino', 'onnxruntime') if engine.startswith(p))]
     return digest(asdict(self.pipeline), self.aug if augmented else 'none', module_digest(self.body),
-                  self.body.stages, str(self.pool), engine, default_device().type, packages)
+                  self.body.stages, str(self.pool), engine, ads_device().type, packages)
 
 # %% ../../nbs/models/04_features.ipynb #6f3fb751
 @patch
@@ -195,7 +195,7 @@ def compute_features(
     out = []
     for b in progress(dl, comment='features'):
         x = b[0].as_subclass(torch.Tensor) # fastai's tensor class costs time at each layer
-        x = x.to(default_device(), memory_format=torch.channels_last)
+        x = x.to(ads_device(), memory_format=torch.channels_last)
         with mixed_precision(): out.append(pool(body(x)).float().cpu().numpy())
     return np.concatenate(out)
 

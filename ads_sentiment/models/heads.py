@@ -7,10 +7,10 @@ __all__ = ['l2_grid', 'FeatureScale', 'linear_head', 'make_head', 'split_head', 
            'solve_head', 'choose_l2']
 
 # %% ../../nbs/models/05_heads.ipynb #fe54ea63
-from ..core import AdsError, default_device, set_seed
+from ..core import AdsError, ads_device, seed_everything
 from ..evaluation.metrics import mean_ap
 from .backbones import FrozenBody, estimate_bn, get_backbone
-from .weights import create_body, top_layers
+from .weights import load_body, top_layers
 from ..recipes import Recipe
 from contextlib import contextmanager
 from functools import partial
@@ -103,20 +103,20 @@ def build_model(
     recipe:Recipe,
     n_out:int,          # Number of labels
     size:int=None,      # Input size in pixels; default: that of the backbone's weights
-    weights:str='auto', # As in `create_body`
+    weights:str='auto', # As in `load_body`
     seed:int=None,      # Of the head and of random weights; `None`: random generators are not seeded
     batches=()          # Normalized training images, for the BatchNorm statistics of random weights
 ): # (`nn.Sequential` of a `FrozenBody` and a head on the default device, description of the body's weights)
     "Build the model of a recipe and a backbone"
-    entry,device = get_backbone(backbone),default_device()
+    entry,device = get_backbone(backbone),ads_device()
     start = 42 if seed is None else seed
-    body,used = create_body(entry, weights, start)
+    body,used = load_body(entry, weights, start)
     body = body.to(device, memory_format=torch.channels_last)
     if batches and used.startswith('random'): estimate_bn(body, batches)
     body = FrozenBody(body, entry.stages if recipe.stages=='all' else (), recipe.bn_train).eval()
     side = size or entry.size
     with torch.no_grad(): width = body(torch.zeros(1, 3, side, side, device=device)).shape[1]
-    if seed is not None: set_seed(seed)
+    if seed is not None: seed_everything(seed)
     top = top_layers(entry, weights, start) if recipe.head=='reference' else None
     return nn.Sequential(body, make_head(recipe, width, n_out, top).to(device)), used
 

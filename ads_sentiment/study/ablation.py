@@ -10,7 +10,7 @@ from ..core import choose, digest, took, write_csv
 from ..data.images import BilateralFilter, prepare_images
 from ..evaluation.bootstrap import mean_ci, paired_test
 from ..evaluation.metrics import ece, log_loss
-from ..recipes import Recipe, get_recipe, steps, tuned, walk
+from ..recipes import Recipe, get_recipe, steps, tuned, ablation_walk
 from .study import baseline_scores
 from ..style import in_style, new_figure, palette, save_figure
 from ..training.request import check_digest, check_out, check_request, open_run, prepare_run, run_config, run_settings
@@ -48,7 +48,7 @@ def plan(
     only=None     # Names of the steps to measure; default: all of them and the detours
 )->list: # Of `Step`, in order
     "The recipes to measure"
-    recipes,names = walk(),[*steps]
+    recipes,names = ablation_walk(),[*steps]
     before = {n: names[max(i-1, 0)] for i,n in enumerate(names)}
     for n,change in detours.items():
         if ads is None or ads.votes is not None or change.get('targets')!='soft': recipes[n],before[n] = get_recipe(tuned, **change),names[-1]

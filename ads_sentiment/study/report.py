@@ -19,7 +19,7 @@ from .findings import annotator_agreement, duplicate_findings, has_annotator
 from .findings import lead_findings, reading_findings
 from .report_settings import recipe_name, recipe_table, run_facts, setting_tables
 from .report_tables import agreement_table, annotator_table, conditions, cost_table
-from .report_tables import duplicate_table, example_table, label_details, label_table
+from .report_tables import duplicate_table, example_table, label_details, label_f1_table
 from .report_tables import more_scores_table, pair_table, prediction_table, random_table, score_meanings
 from .report_tables import score_table, skipped_tables, spread_table
 from .wording import fmt_level, fmt_value
@@ -71,7 +71,7 @@ _env = Environment(loader=PackageLoader('ads_sentiment.study', 'templates'), aut
 
 # %% ../../nbs/study/04_report.ipynb #89cc1892
 def _render(
-    blocks, # `Block`s and `Table`s
+    blocks, # `Block`s and `ReportTable`s
 )->Markup: # Safe HTML
     "Turn blocks into HTML; every text in them is escaped"
     return _env.get_template('report.html.j2').module.blocks(blocks)
@@ -164,7 +164,7 @@ def _labels(run):
     alt = 'F1 of each label and backbone; a bar is the F1 of predicting the label for every image.'
     names = [n for n in run.names if n in set(run.per_label.backbone)]
     details = [_details(f'All numbers of {n}', label_details(run, n)) for n in names]
-    return [label_table(run), *_take(run, 'per_label_f1', alt), *details]
+    return [label_f1_table(run), *_take(run, 'per_label_f1', alt), *details]
 
 # %% ../../nbs/study/04_report.ipynb #73ffb1ee
 def _best_drawn(run):

@@ -8,7 +8,7 @@ __all__ = ['recipe_name', 'recipe_facts', 'recipe_table', 'setting_tables', 'run
 # %% ../../nbs/study/02_report_settings.ipynb #74e3b3c0
 from dataclasses import asdict
 from ..recipes import recipes
-from .report_tables import Table
+from .report_tables import ReportTable
 from .wording import fmt_count, fmt_list, fmt_value
 
 # %% ../../nbs/study/02_report_settings.ipynb #f302ba36
@@ -53,14 +53,14 @@ _unused = { # solver -> fields that it ignores
 # %% ../../nbs/study/02_report_settings.ipynb #11b0c105
 def recipe_table(
     config:dict, # Configuration of a run
-)->Table: # `None` without a recipe
+)->ReportTable: # `None` without a recipe
     "Show all fields of the recipe; the fields that its solver ignores come last"
     r = config.get('recipe')
     if not r: return None
     unused = [k for k in _unused['adam' if r['solver']=='adam' else 'lbfgs'] if k in r]
     rows = [[k, fmt_value(v)] for k,v in r.items() if k not in unused]
     ignored = [[k, f"{fmt_value(r[k])}, not used by solver {r['solver']}"] for k in unused]
-    return Table(f'Recipe: {recipe_name(config)}', ['field', 'value'], rows + ignored, n_text=2, n_plain=len(rows))
+    return ReportTable(f'Recipe: {recipe_name(config)}', ['field', 'value'], rows + ignored, n_text=2, n_plain=len(rows))
 
 # %% ../../nbs/study/02_report_settings.ipynb #77e4d3f1
 _shown = set('data data_note command versions backbones seed seeds split splits recipe recipe_name n_images n_labels '
@@ -68,13 +68,13 @@ _shown = set('data data_note command versions backbones seed seeds split splits 
 
 def setting_tables(
     config:dict, # Configuration of a run
-)->list: # Up to two `Table`s
+)->list: # Up to two `ReportTable`s
     "Show all other settings, and the versions of packages"
     rest = {k: v for k,v in config.items() if k not in _shown}
     versions = config.get('versions') if isinstance(config.get('versions'), dict) else {}
     tables = [('Settings', 'setting', 'value', rest), ('Versions', 'package', 'version', versions)]
     rows = lambda d: [[k, fmt_value(v)] for k,v in d.items()]
-    return [Table(caption, [name, value], rows(d), n_text=2) for caption,name,value,d in tables if d]
+    return [ReportTable(caption, [name, value], rows(d), n_text=2) for caption,name,value,d in tables if d]
 
 # %% ../../nbs/study/02_report_settings.ipynb #2cf0ccd1
 _split_kinds = {'reference': 'reference (shuffled and cut, or as the data set has it)',

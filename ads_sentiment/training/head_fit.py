@@ -7,7 +7,7 @@ __all__ = ['split_targs', 'soft_targs', 'recipe_pos_weight', 'HeadFit', 'cosine_
            'feature_dls', 'only_head', 'head_logits', 'fit_adam', 'fit_lbfgs']
 
 # %% ../../nbs/training/00_head_fit.ipynb #6536f071
-from ..core import AdsError, default_device, progress, say_once
+from ..core import AdsError, ads_device, progress, say_once
 from ..data.splits import stratified_folds
 from ..evaluation.calibration import Calibration, cross_tune, tune
 from ..evaluation.metrics import baselines, macro_f1, mean_ap, pos_weight
@@ -49,7 +49,7 @@ def _learn_targs(learn, split):
     dls,r = learn.dls,learn.recipe
     if r.targets=='hard': y = split_targs(dls, split)
     else: y = soft_targs(dls.ads, r.prior_votes)[(dls.ads.split==split).to_numpy()].to_numpy()
-    return torch.tensor(y, dtype=torch.float32, device=default_device())
+    return torch.tensor(y, dtype=torch.float32, device=ads_device())
 
 # %% ../../nbs/training/00_head_fit.ipynb #7f48a1fd
 def recipe_pos_weight(
@@ -62,7 +62,7 @@ def recipe_pos_weight(
     if recipe.pos_weight=='votes' and ads.votes is None:
         say_once(f'{ads.name} has no votes: the weights come from its labels, one vote each')
     elif recipe.pos_weight=='votes': counts = ads.votes.loc[(ads.split=='train').to_numpy(), ads.vocab].sum().to_numpy()
-    return pos_weight(split_targs(dls), recipe.pos_weight_cap or None, counts=counts).to(default_device())
+    return pos_weight(split_targs(dls), recipe.pos_weight_cap or None, counts=counts).to(ads_device())
 
 # %% ../../nbs/training/00_head_fit.ipynb #75dc77ed
 @dataclass(eq=False)
@@ -161,7 +161,7 @@ def _finish(learn, logits, targs, fold=None, **kept):
 # %% ../../nbs/training/00_head_fit.ipynb #4d38a06b
 def _features(learn, split, folder, pass_index=None):
     "Features of a split as a tensor on the device"
-    return torch.from_numpy(learn.features(split, folder, pass_index)).to(default_device())
+    return torch.from_numpy(learn.features(split, folder, pass_index)).to(ads_device())
 
 def feature_dls(
     learn,      # From `ads_learner`
@@ -169,11 +169,11 @@ def feature_dls(
 )->DataLoaders: # Batches of (features, targets); the validation targets are always the consensus
     "Make DataLoaders of features for training a head"
     passes = range(learn.recipe.passes) if varies(learn.recipe) else [None]
-    valid = torch.tensor(split_targs(learn.dls, 'valid'), dtype=torch.float32, device=default_device())
+    valid = torch.tensor(split_targs(learn.dls, 'valid'), dtype=torch.float32, device=ads_device())
     def loader(split, y, *args):
         return FeatureLoader([_features(learn, split, folder, k) for k in passes], y, learn.dls.train.bs, *args)
     train_dl = loader('train', _learn_targs(learn, 'train'), True, learn.dls.train.rng)
-    return DataLoaders(train_dl, loader('valid', valid), device=default_device())
+    return DataLoaders(train_dl, loader('valid', valid), device=ads_device())
 
 # %% ../../nbs/training/00_head_fit.ipynb #0cee23a6
 @contextmanager
@@ -257,7 +257,7 @@ def _folds(learn):
     both = pd.concat([ads.targs[(ads.split==s).to_numpy()] for s in ('train', 'valid')])
     if r.folds: fold = stratified_folds(both, n_folds=r.folds, seed=learn.seed).loc[both.index].to_numpy()
     else: fold = np.repeat([-1, 0], [n, len(both)-n])
-    return torch.tensor(fold, device=default_device())
+    return torch.tensor(fold, device=ads_device())
 
 # %% ../../nbs/training/00_head_fit.ipynb #128062cb
 def _all_features(learn, folder):
@@ -265,7 +265,7 @@ def _all_features(learn, folder):
     splits,n_views = ('train', 'valid'),learn.recipe.passes if varies(learn.recipe) else 0
     xs = [learn.features(s, folder) for s in splits]
     xs += [learn.views(k, s, folder) for k in range(n_views) for s in splits]
-    return torch.cat([torch.from_numpy(x).to(default_device()) for x in xs])
+    return torch.cat([torch.from_numpy(x).to(ads_device()) for x in xs])
 
 # %% ../../nbs/training/00_head_fit.ipynb #646dd853
 def fit_lbfgs(

@@ -6,7 +6,7 @@
 __all__ = ['AdsLearner', 'ads_learner', 'recipe_learner']
 
 # %% ../../nbs/training/00_learner.ipynb #f9a8c9d6
-from ..core import AdsError, choose, default_device, say_once, show_bars
+from ..core import AdsError, choose, ads_device, say_once, show_bars
 from ..data.images import channel_stats
 from ..data.loaders import ads_dataloaders, plain_dl
 from ..evaluation.metrics import ads_metrics, baselines, ece, log_loss, macro_f1, mean_ap, micro_f1
@@ -71,7 +71,7 @@ def ads_learner(
     **kwargs
 )->AdsLearner: # With `backbone`, `weights_used`, `recipe`, `seed`, `extractor`, `fit_result`
     "Make a fastai Learner of a frozen body and the recipe's head, with BCE on logits and the reference's Adam"
-    entry,engine = get_backbone(backbone),check_engine(engine, default_device())
+    entry,engine = get_backbone(backbone),check_engine(engine, ads_device())
     batches = (b[0] for b,_ in zip(plain_dl(dls), range(4)))
     model,used = build_model(entry, recipe, len(dls.vocab), dls.pipeline.size, weights, seed, batches)
     body,head = model
@@ -275,18 +275,18 @@ class _Replay(nn.Module):
     "Return the input; fastai looks for the device of a parameter"
     def __init__(self):
         super().__init__()
-        self.device = nn.Parameter(torch.zeros(1, device=default_device()), requires_grad=False)
+        self.device = nn.Parameter(torch.zeros(1, device=ads_device()), requires_grad=False)
     def forward(self, x): return x
 
 @contextmanager
 def _replayed(learn):
     "Inside, the model returns held-out logits of the validation set, decided by their thresholds; yields their loader"
     preds,targs = [torch.tensor(a) for a in learn.held_out().valid[:2]]
-    logits = torch.logit(preds.clamp(1e-12, 1-1e-12)).float().to(default_device())
+    logits = torch.logit(preds.clamp(1e-12, 1-1e-12)).float().to(ads_device())
     model,learn.model = learn.model,_Replay()
     try:
         _decide_by(learn, learn.fit_result.valid[2])
-        yield FeatureLoader(logits, targs.float().to(default_device()), bs=64)
+        yield FeatureLoader(logits, targs.float().to(ads_device()), bs=64)
     finally: learn.model = model
 
 # %% ../../nbs/training/00_learner.ipynb #c83e41b2

@@ -7,7 +7,7 @@ __all__ = ['Count', 'Name', 'Probability', 'TrainedOn', 'PredictorInfo', 'packag
            'probability_columns', 'prediction_columns', 'image_files', 'named_images', 'Predictor', 'load_predictor']
 
 # %% ../../nbs/training/01_predictor.ipynb #2512bf86
-from ..core import AdsError, atomic_write, check_whole, checked, checked_from, default_device
+from ..core import AdsError, atomic_write, check_whole, checked, checked_from, ads_device
 from ..core import mixed_precision, progress, read_json, write_json
 from ..data.images import ImagePipeline, UnreadableImage
 from ..data.table_files import find_column, image_columns
@@ -200,7 +200,7 @@ class Predictor:
     @torch.no_grad()
     def probabilities(self, x)->np.ndarray: # (N, labels) in 0..1
         "Return probabilities for a batch of tensors (N, 3, size, size)"
-        x = x.to(default_device(), memory_format=torch.channels_last)
+        x = x.to(ads_device(), memory_format=torch.channels_last)
         with mixed_precision(): return torch.sigmoid(self.model(x).float()).cpu().numpy()
 
 # %% ../../nbs/training/01_predictor.ipynb #f6eb48a1

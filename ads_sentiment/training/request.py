@@ -7,13 +7,13 @@ __all__ = ['RunSettings', 'run_settings', 'check_weights', 'check_out', 'check_r
            'started_by', 'run_config', 'check_digest', 'RunData', 'open_run', 'prepare_run']
 
 # %% ../../nbs/training/03_request.ipynb #498a2628
-from ..core import AdsError, checked, default_device, digest, progress, read_json, stage
+from ..core import AdsError, checked, ads_device, digest, progress, read_json, stage
 from ..data.datasets import load_ads
 from ..data.images import BilateralFilter, FilterSpec, prepare_images
 from ..data.splits import duplicate_groups, leaks, near_duplicates, resplit
 from ..models.backbones import backbones, get_backbone
 from ..models.engines import check_engine
-from ..models.weights import create_body, top_layers
+from ..models.weights import load_body, top_layers
 from .predictor import package_versions
 from .trials import InputSize, Seed, Workers
 import hashlib,os,shlex,sys
@@ -60,7 +60,7 @@ def check_weights(
 ):
     "Load the weights of a backbone once to see that they fit; raises an `AdsError` if not. 'auto' and 'random' always fit"
     if weights in ('auto', 'random'): return
-    create_body(name, weights)
+    load_body(name, weights)
     if whole: top_layers(name, weights)
 
 # %% ../../nbs/training/03_request.ipynb #d58fe128
@@ -89,7 +89,7 @@ def check_request(
     "Check all that can be checked without the data; raises an `AdsError` that names the first argument that is wrong"
     names = [get_backbone(n).name for n in names]
     if not names: raise AdsError(f"no backbones; there is: {', '.join(backbones)}")
-    check_engine(settings.engine, default_device())
+    check_engine(settings.engine, ads_device())
     out = None if out is None else check_out(out, overwrite)
     for n in names: check_weights(n, settings.weights, any(r.head=='reference' for r in recipes))
     return names, out

@@ -7,7 +7,7 @@ __all__ = ['Seed', 'InputSize', 'Workers', 'TrialSpec', 'trial_facts', 'run_tria
            'kept_trials']
 
 # %% ../../nbs/training/02_trials.ipynb #5e38b566
-from ..core import atomic_write, checked, default_device, read_json, stage, write_json
+from ..core import atomic_write, checked, ads_device, read_json, stage, write_json
 from ..evaluation.bootstrap import Trial
 from ..recipes import Recipe
 from .learner import recipe_learner
@@ -44,7 +44,7 @@ def trial_facts(
     r,fit = learn.recipe,learn.fit_result
     best = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'), best_f1_epoch=fit.best_epochs.get('macro_f1'))
     chosen = best if r.solver=='adam' else dict(l2=fit.l2)
-    return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=default_device().type,
+    return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=ads_device().type,
         engine=learn.extractor.engine_used or 'eager', **seconds)
 
 def run_trial(
