@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sklearn import metrics as skm
 from ..core import AdsError, check_whole, choose
 from ..evaluation.metrics import f1_from_counts, label_ap, plot_label_confusions, roc_auc
-from .interpretation import MultiLabelInterpretation, at_or_above, ratio
+from .interpretation import MultiLabelInterpretation, at_or_above, ratio_or_nan
 from ..style import in_style, new_figure, palette, short_name
 
 # %% ../../nbs/explain/04_confusions.ipynb #3917fd88
@@ -31,7 +31,7 @@ def report(self:MultiLabelInterpretation
     "Scores and counts, one row per label"
     n = pd.DataFrame(self.confusion_matrices().reshape(-1, 4), columns=['tn', 'fp', 'fn', 'tp'])
     support,predicted = n.tp+n.fn, n.tp+n.fp
-    scores = dict(precision=ratio(n.tp, predicted, 0), recall=ratio(n.tp, support, 0),
+    scores = dict(precision=ratio_or_nan(n.tp, predicted, 0), recall=ratio_or_nan(n.tp, support, 0),
         f1=f1_from_counts(n.tp, support+predicted),
         ap=label_ap(self.preds, self.targs), roc_auc=roc_auc(self.preds, self.targs))
     return pd.DataFrame(dict(label=self.vocab, threshold=self.thresholds, support=support, predicted=predicted,
@@ -42,7 +42,7 @@ def _precision_recall_f1(t, y, axis):
     "Precision, recall and F1 along `axis`, 0 where undefined; scikit-learn would read a single label as two classes"
     hits,positives = (t&y).sum(axis=axis),t.sum(axis=axis)
     predicted = y.sum(axis=axis)
-    return np.array([ratio(hits, predicted, 0), ratio(hits, positives, 0), ratio(2*hits, positives+predicted, 0)])
+    return np.array([ratio_or_nan(hits, predicted, 0), ratio_or_nan(hits, positives, 0), ratio_or_nan(2*hits, positives+predicted, 0)])
 
 # %% ../../nbs/explain/04_confusions.ipynb #5b8ef219
 @patch
@@ -91,7 +91,7 @@ def _threshold_point(self, j, kind):
     t,yes = self.targs[:,j]==1,at_or_above(self.preds[:,j], self.thresholds[j])
     hits,false_alarms = (yes&t).sum(),(yes&~t).sum()
     recall = hits/t.sum()
-    return (recall, ratio(hits, hits+false_alarms)) if kind=='pr' else (false_alarms/(~t).sum(), recall)
+    return (recall, ratio_or_nan(hits, hits+false_alarms)) if kind=='pr' else (false_alarms/(~t).sum(), recall)
 
 # %% ../../nbs/explain/04_confusions.ipynb #939a4547
 def _curve_panel(self, ax, j, kind):
@@ -140,9 +140,9 @@ def _pair_tables(self):
     missed,absent = t*(1-y),1-t
     wrong = absent*y
     count,cases = ((missed.T @ a).round().astype(int) for a in (wrong, absent))
-    rate,expected = ratio(count, cases),np.tile(ratio(wrong.sum(0), absent.sum(0)), (len(self.vocab),1))
+    rate,expected = ratio_or_nan(count, cases),np.tile(ratio_or_nan(wrong.sum(0), absent.sum(0)), (len(self.vocab),1))
     excess = count-cases*np.nan_to_num(expected)
-    return dict(count=count, cases=cases, rate=rate, expected=expected, lift=ratio(rate, expected), excess=excess)
+    return dict(count=count, cases=cases, rate=rate, expected=expected, lift=ratio_or_nan(rate, expected), excess=excess)
 
 # %% ../../nbs/explain/04_confusions.ipynb #a38ac8ba
 @patch
@@ -216,7 +216,7 @@ def plot_missed_as(self:MultiLabelInterpretation,
 def _together(y, share):
     "Numbers of images in which two labels of `y` occur together, or their shares of the images with the first"
     n = (y.T.astype(np.float64) @ y).round().astype(int)
-    return ratio(n, np.diag(n)[:,None]) if share else n
+    return ratio_or_nan(n, np.diag(n)[:,None]) if share else n
 
 # %% ../../nbs/explain/04_confusions.ipynb #d9942548
 @patch

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..core import AdsError, check_whole, choose
 from ..evaluation.bootstrap import bootstrap_sums, percentile_interval
 from ..evaluation.metrics import f1_from_counts
-from .interpretation import MultiLabelInterpretation, ratio
+from .interpretation import MultiLabelInterpretation, ratio_or_nan
 from ..style import in_style, new_figure, palette
 
 # %% ../../nbs/explain/06_disagreement.ipynb #9552c483
@@ -30,15 +30,15 @@ def image_agreement(self:MultiLabelInterpretation
 )->pd.Series: # By name of the image, 0..1; NaN for fewer than two annotators or no vote
     "Share of the other annotators who chose the same label, mean over the votes of an image"
     k,m = _votes(self)
-    agreement = ratio((k*(k-1)).sum(1), ((m-1)*k).sum(1))
+    agreement = ratio_or_nan((k*(k-1)).sum(1), ((m-1)*k).sum(1))
     return pd.Series(agreement, pd.Index(self.files, name='image'), name='agreement')
 
 # %% ../../nbs/explain/06_disagreement.ipynb #2f92c2d6
 def _ratio_ci(name, num, den, n_boot, level, seed):
     "Columns `name`, _low, _high: the ratio of sums of `num` and `den`, images x bins, with its interval over images"
     draws = bootstrap_sums(np.hstack([num, den]), check_whole('n_boot', n_boot), seed)
-    low,high = percentile_interval(ratio(*np.hsplit(draws, 2)), level).to_numpy().T
-    return {name: ratio(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
+    low,high = percentile_interval(ratio_or_nan(*np.hsplit(draws, 2)), level).to_numpy().T
+    return {name: ratio_or_nan(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
 
 # %% ../../nbs/explain/06_disagreement.ipynb #b8654862
 def _agreement_bins(a, n_bins):
@@ -63,7 +63,7 @@ def by_agreement(self:MultiLabelInterpretation,
     f1 = f1_from_counts(hits, positives + self.decoded.sum(1, dtype=int)[:,None])
     boot = (n_boot, level, seed)
     return pd.DataFrame(dict(low=edges[:-1], high=edges[1:],
-        images=at.sum(0).astype(int), labels=ratio((at*positives).sum(0), at.sum(0)),
+        images=at.sum(0).astype(int), labels=ratio_or_nan((at*positives).sum(0), at.sum(0)),
         **_ratio_ci('f1', at*f1, at, *boot), **_ratio_ci('loss', at*self.losses.numpy()[:,None], at, *boot),
         **_ratio_ci('recall', at*hits, at*positives, *boot)))
 
@@ -111,8 +111,8 @@ def _compare(a, on, n_boot, level, seed):
     "Mean of `a` over the images `on` and over the others, and the difference with its interval over images"
     groups = np.stack([on & np.isfinite(a), ~on & np.isfinite(a)], axis=1).astype(np.float64)
     sums = groups*np.nan_to_num(a)[:,None]
-    n,mean = groups.sum(0),ratio(sums.sum(0), groups.sum(0))
-    draws = ratio(*np.hsplit(bootstrap_sums(np.hstack([sums, groups]), check_whole('n_boot', n_boot), seed), 2))
+    n,mean = groups.sum(0),ratio_or_nan(sums.sum(0), groups.sum(0))
+    draws = ratio_or_nan(*np.hsplit(bootstrap_sums(np.hstack([sums, groups]), check_whole('n_boot', n_boot), seed), 2))
     low,high = percentile_interval(draws[:,0]-draws[:,1], level).loc[0]
     return dict(images=n[0], images_without=n[1], agreement=mean[0], agreement_without=mean[1],
         diff=mean[0]-mean[1], low=low, high=high)

@@ -268,7 +268,7 @@ def _load_state(path, model):
         raise AdsError(f'{path} does not hold this model: {" ".join(str(e).split())[:300]}') from None
     for k,v in state.items():
         if v.is_floating_point() and not v.isfinite().all():
-            raise AdsError(f'{path}: {k} holds values that are not finite; is the file damaged, or did training diverge?')
+            raise AdsError(f'{path}: {k} holds values that are not finite; the file is damaged or training diverged')
     return model
 
 # %% ../../nbs/training/01_predictor.ipynb #08664bee

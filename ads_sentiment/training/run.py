@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 # %% ../../nbs/training/04_run.ipynb #788d818f
-annotator_score_columns = ('annotator_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1')
+annotator_score_columns = ['annotator_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1']
 
 def _with_ends(names): return [f'{n}{end}' for n in names for end in ('', '_low', '_high')]
 
