@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from ..core import AdsError
-from ..style import backbone_style, in_style, name_rows, need_table, new_figure, rgb_images, short_name, split_colors, thumbnail
+from ..style import (backbone_style, in_style, name_rows, need_table, new_figure, rgb_images, short_name,
+    split_colors, thumbnail)
 
 # %% ../../nbs/study/00_figures.ipynb #5aae2dea
 def _label_counts(
@@ -23,12 +24,14 @@ def _label_counts(
     "Count positives per label and split; raises `AdsError` when the two don't belong together"
     need_table(targs, [], 'label table')
     if not targs.shape[1]: raise AdsError('label table: it has no columns; expected one a label')
-    if len(split) != len(targs): raise AdsError(f'split has {len(split)} entries for {len(targs)} images; expected one for each')
+    if len(split) != len(targs): raise AdsError(f'split has {len(split)} entries for {len(targs)} images; expected '
+        'one for each')
     if isinstance(split, pd.Series) and not split.index.equals(targs.index):
         raise AdsError('split and label table list the images in different orders; pass split.loc[targs.index]')
     odd = sorted({str(s) for s in split} - set(split_colors))
     if odd: raise AdsError(f"split has {', '.join(map(repr, odd[:5]))}; expected {', '.join(split_colors)}")
-    counts = targs.astype(int).groupby(np.asarray(split, dtype=object)).sum().T.reindex(columns=list(split_colors), fill_value=0)
+    counts = targs.astype(int).groupby(np.asarray(split, dtype=object)).sum().T.reindex(columns=list(split_colors),
+        fill_value=0)
     return counts.iloc[np.argsort(-counts.sum(axis=1).to_numpy(), kind='stable')]
 
 # %% ../../nbs/study/00_figures.ipynb #34f4d954
@@ -37,7 +40,7 @@ def plot_label_counts(
     targs:pd.DataFrame, # Images x labels, 0 or 1
     split,              # For each image 'train', 'valid' or 'test'; a Series must have the index of `targs`
 )->Figure:
-    "How many images carry each label, the most common first, stacked by split; raises `AdsError` for inputs that don't fit together"
+    "Images per label, the most common label first, stacked by split; raises `AdsError` for inputs that don't fit"
     counts = _label_counts(targs, split)
     total,left = counts.sum(axis=1).to_numpy(),np.zeros(len(counts))
     fig = new_figure(8, 1.1 + .24*len(counts))
@@ -46,7 +49,8 @@ def plot_label_counts(
         n = int((np.asarray(split, dtype=object)==s).sum())
         ax.barh(range(len(counts)), counts[s], left=left, color=color, height=.74, label=f'{s} ({n:,} images)')
         left += counts[s].to_numpy()
-    for i,n in enumerate(total): ax.annotate(f'{n:,}', (n, i), (4, 0), textcoords='offset points', va='center', fontsize=8, color='#333333')
+    for i,n in enumerate(total): ax.annotate(f'{n:,}', (n, i), (4, 0), textcoords='offset points', va='center',
+        fontsize=8, color='#333333')
     name_rows(ax, [short_name(l) for l in counts.index])
     ax.set(xlabel='images with the label', xlim=(0, max(1, total.max())*1.08))
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -54,12 +58,14 @@ def plot_label_counts(
     return fig
 
 # %% ../../nbs/study/00_figures.ipynb #2be0f488
-_ways = { # what changes along the axis -> its name, name of the images that are not trained on, scores on the right, columns whose best is marked
+_ways = { # what changes along the axis -> its name, name of the held-out images, scores, columns whose best is marked
     'epoch': ('epoch', 'validation', ['mean_ap', 'macro_f1'], ['valid_loss', 'macro_f1']),
-    'l2': ('strength of the regularization (l2): weak to strong', 'held-out', ['mean_ap'], ['mean_ap'])}
+    'l2': ('regularization strength (l2): weak to strong', 'held-out', ['mean_ap'], ['mean_ap'])}
 _curves = { # colour and name; what is not trained on is called as above
-    'train_loss': ('#56B4E9', 'training'), 'valid_loss': ('#0072B2', ''), 'macro_f1': ('#D55E00', 'macro-F1'), 'mean_ap': ('#009E73', 'mAP')}
-_marks = {'valid_loss': ('--', 'o', 'lowest validation loss'), 'macro_f1': (':', 'D', 'highest macro-F1'), 'mean_ap': ('--', 's', 'chosen: highest mAP')}
+    'train_loss': ('#56B4E9', 'training'), 'valid_loss': ('#0072B2', ''), 'macro_f1': ('#D55E00', 'macro-F1'),
+        'mean_ap': ('#009E73', 'mAP')}
+_marks = {'valid_loss': ('--', 'o', 'lowest validation loss'), 'macro_f1': (':', 'D', 'highest macro-F1'),
+    'mean_ap': ('--', 's', 'chosen: highest mAP')}
 
 def _way(
     history # What should be a table of training
@@ -67,8 +73,10 @@ def _way(
     "How a head was trained; raises an `AdsError` for a table of neither kind or of both"
     need_table(history, ['backbone'], 'history')
     ways = [k for k in _ways if k in history]
-    if len(ways)!=1: raise AdsError(f"history: expected one of the columns {' and '.join(_ways)}; there is: {', '.join(map(str, history.columns))}")
-    h = need_table(history, ['backbone', 'train_loss', 'valid_loss', *_ways[ways[0]][2]], 'history', ['backbone', ways[0]])
+    if len(ways)!=1: raise AdsError(f"history: expected one of the columns {' and '.join(_ways)}; there is: "
+        f"{', '.join(map(str, history.columns))}")
+    h = need_table(history, ['backbone', 'train_loss', 'valid_loss', *_ways[ways[0]][2]], 'history',
+        ['backbone', ways[0]])
     return ways[0], h.sort_values(ways[0], ascending=ways[0]=='epoch', kind='stable', ignore_index=True)
 
 # %% ../../nbs/study/00_figures.ipynb #a40a7a01
@@ -93,7 +101,8 @@ def _curve(
     "One column along epochs or strengths; a dot a value where there are few"
     d = h[[way, col]].replace([np.inf, -np.inf], np.nan).dropna()
     color,label = _curves[col]
-    ax.plot(d[way], d[col], color=color, lw=1.4, marker='.' if len(d) < 15 else None, ms=5, label=label or _ways[way][1])
+    ax.plot(d[way], d[col], color=color, lw=1.4, marker='.' if len(d) < 15 else None, ms=5, label=label
+        or _ways[way][1])
 
 # %% ../../nbs/study/00_figures.ipynb #b5e9851b
 def _mark_best(
@@ -107,7 +116,8 @@ def _mark_best(
     on,(style,marker,_) = 0 if col.endswith('loss') else 1,_marks[col]
     for ax in axs: ax.axvline(best[0], ls=style, color='#666666', lw=1, zorder=1)
     axs[on].plot(*best, marker, color='black', ms=6, mfc='white', mew=1.3, zorder=5, clip_on=False)
-    return f", {'highest' if on else 'lowest'} {best[1]:.3f} {f'in epoch {best[0]:.0f}' if way=='epoch' else f'at l2 {best[0]:g}'}"
+    where = f'in epoch {best[0]:.0f}' if way=='epoch' else f'at l2 {best[0]:g}'
+    return f", {'highest' if on else 'lowest'} {best[1]:.3f} {where}"
 
 # %% ../../nbs/study/00_figures.ipynb #c1f68a74
 def _way_axis(
@@ -132,14 +142,15 @@ def _history_legend(
     lines = [l for ax in axs for l in ax.get_lines() if not l.get_label().startswith('_')]
     marks = [_marks[c] for c in _ways[way][3]]
     keys = [Line2D([], [], ls=ls, marker=m, color='#666666', mec='black', mfc='white', ms=6) for ls,m,_ in marks]
-    fig.legend(lines + keys, [l.get_label() for l in lines] + [n for *_,n in marks], loc='outside upper center', ncols=6)
+    fig.legend(lines + keys, [l.get_label() for l in lines] + [n for *_,n in marks], loc='outside upper center',
+        ncols=6)
 
 # %% ../../nbs/study/00_figures.ipynb #10ee13ce
 @in_style
 def plot_history(
-    history:pd.DataFrame # backbone, train_loss, valid_loss, mean_ap and either epoch, macro_f1 or l2; an empty value is a break in the curve
+    history:pd.DataFrame # As history.csv; an empty value is a break in the curve
 )->Figure:
-    "Loss and scores over the epochs, or over the strengths of the regularization, one row a backbone, with the best ones marked"
+    "Loss and scores over the epochs or the regularization strengths, one row per backbone, the best ones marked"
     way,history = _way(history)
     xlabel,held,scores,marked = _ways[way]
     names = list(history.backbone.unique())
@@ -160,21 +171,23 @@ def plot_history(
     return fig
 
 # %% ../../nbs/study/00_figures.ipynb #191a9e93
-_scores = [('macro_f1', 'macro-F1 on the test part', {'all_labels_macro_f1': ('baseline: every label', '--'),
+_scores = [('macro_f1', 'macro-F1 on the test set', {'all_labels_macro_f1': ('baseline: every label', '--'),
                                                       'most_frequent_macro_f1': ('baseline: most frequent labels', ':'),
-                                                      'prevalence_random_macro_f1': ('baseline: random, by frequency', '-.')}),
-           ('mean_ap', 'mAP on the test part', {'chance_mean_ap': ('baseline: chance', '--')})]
-_person = ('held_out_macro_f1', 'macro-F1 by the votes of all but one', {'annotator_macro_f1': ('one person', '-'),
-                                                                        'held_out_all_labels_macro_f1': ('baseline: every label', '--')})
+                                                      'prevalence_random_macro_f1': ('baseline: random, by frequency',
+                                                          '-.')}),
+           ('mean_ap', 'mAP on the test set', {'chance_mean_ap': ('baseline: chance', '--')})]
+_annotator = ('held_out_macro_f1', 'macro-F1 by the votes of all but one',
+    {'annotator_macro_f1': ('one annotator', '-'), 'held_out_all_labels_macro_f1': ('baseline: every label', '--')})
 _results = ['backbone', 'weights'] + [c for s,_,base in _scores for c in (s, f'{s}_low', f'{s}_high', *base)]
-_person_cols = [f'{c}{s}' for c in ('held_out_macro_f1', 'annotator_macro_f1') for s in ('', '_low', '_high')] + ['held_out_all_labels_macro_f1']
+_annotator_cols = [f'{c}{s}' for c in ('held_out_macro_f1', 'annotator_macro_f1')
+    for s in ('', '_low', '_high')] + ['held_out_all_labels_macro_f1']
 
 def _score_panel(
     ax,                   # Axes with a row a backbone
     results:pd.DataFrame, # Table of results
     score:str,            # Column of the score
     xlabel:str,           # Its name on the axis
-    base:dict,            # Column of what it is compared with -> (name, line style); a person's interval is a grey band
+    base:dict,            # Column of what it is compared with -> (name, line style); an annotator's interval is a grey band
 ):
     "One score with its interval and what it is compared with"
     shown = [c for c in (score, f'{score}_high', *base, *(f'{b}_high' for b in base)) if c in results]
@@ -186,7 +199,8 @@ def _score_panel(
             if pd.notna(r[col]): ax.vlines(r[col], i-.5, i+.5, color='#333333', ls=ls, lw=1.2)
         ax.hlines(i, r[f'{score}_low'], r[f'{score}_high'], color=backbone_style(i)['color'], lw=2.2)
         ax.plot(r[score], i, **backbone_style(i), ms=7, clip_on=False)
-        if pd.notna(r[score]): ax.annotate(f'{r[score]:.3f}', (r[score], i), (0, 7), textcoords='offset points', fontsize=8.5,
+        if pd.notna(r[score]): ax.annotate(f'{r[score]:.3f}', (r[score], i), (0, 7), textcoords='offset points',
+            fontsize=8.5,
             ha='left' if r[score] < .08*right else 'center', bbox=dict(fc='white', ec='none', alpha=.85, pad=.5))
     lines = [Line2D([], [], color='#333333', ls=ls, lw=1.2) for _,ls in base.values()]
     ax.legend(lines, [n for n,_ in base.values()], loc='lower left', bbox_to_anchor=(-.02, 1), borderaxespad=0)
@@ -195,15 +209,15 @@ def _score_panel(
 # %% ../../nbs/study/00_figures.ipynb #822a119c
 @in_style
 def plot_results(
-    results:pd.DataFrame # A row a backbone, as in results.csv; the columns of a held-out person may be missing
+    results:pd.DataFrame # A row a backbone, as in results.csv; the columns of a held-out annotator may be missing
 )->Figure:
-    "Macro-F1 and mAP of each backbone with their intervals, on a scale from 0, and the baselines as lines; one person where there is one"
+    "Macro-F1 and mAP of each backbone with intervals, and the baselines as lines; one annotator where there is one"
     results = need_table(results, _results, 'results')
-    person = [_person] if 'annotator_macro_f1' in results else []
-    if person: need_table(results, _person_cols, 'results')
-    fig = new_figure(10.4 if person else 9, 1.4 + .55*len(results))
-    axs = fig.subplots(1, 2+len(person), sharey=True)
-    for ax,args in zip(axs, _scores+person): _score_panel(ax, results, *args)
+    annotator = [_annotator] if 'annotator_macro_f1' in results else []
+    if annotator: need_table(results, _annotator_cols, 'results')
+    fig = new_figure(10.4 if annotator else 9, 1.4 + .55*len(results))
+    axs = fig.subplots(1, 2+len(annotator), sharey=True)
+    for ax,args in zip(axs, _scores+annotator): _score_panel(ax, results, *args)
     name_rows(axs[0], [f'{short_name(b, 28)}\n{short_name(w, 34)}' for b,w in zip(results.backbone, results.weights)])
     for ax in axs[1:]:
         ax.tick_params(axis='y', length=0)
@@ -227,23 +241,27 @@ def _label_baseline(
 def plot_per_label(
     per_label:pd.DataFrame # A row a backbone and label: backbone, label, test_positives, f1, tp, fp, fn, tn
 )->Figure:
-    "F1 of each label on the test part, the label with most test positives first, with the F1 of predicting it for every ad"
+    "F1 of each label on the test set, the most frequent label first, with the F1 of predicting it for every ad"
     d = need_table(per_label, _per_label, 'per-label table', ['backbone', 'label'])
     base,names = _label_baseline(d),list(d.backbone.unique())
     fig = new_figure(8, 1.2 + len(base)*(.2 + .045*len(names)))
     ax = fig.subplots()
     ax.barh(range(len(base)), base.f1.fillna(0), height=.8, color='#e4e4e4')
-    ax.vlines(base.f1.where(base.positives>0), np.arange(len(base))-.4, np.arange(len(base))+.4, color='#555555', lw=1.6)
+    ax.vlines(base.f1.where(base.positives>0), np.arange(len(base))-.4, np.arange(len(base))+.4, color='#555555',
+        lw=1.6)
     for i,name in enumerate(names):
         f1 = d[d.backbone==name].set_index('label').f1.reindex(base.index)
-        ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4, **backbone_style(i))
-    for i in np.flatnonzero(base.positives==0): ax.text(.01, i, 'no test ad has it', va='center', fontsize=8, style='italic')
+        ax.plot(f1, np.arange(len(base)) + (i-(len(names)-1)/2)*.6/len(names), ls='', ms=5.5, mec='white', mew=.4,
+            **backbone_style(i))
+    for i in np.flatnonzero(base.positives==0): ax.text(.01, i, 'no test ad has it', va='center', fontsize=8,
+        style='italic')
     name_rows(ax, [f'{short_name(l)}  ({n:,})' for l,n in base.positives.items()])
     keys = [Line2D([], [], ls='', ms=6, **backbone_style(i)) for i in range(len(names))]
     keys.append(Line2D([], [], ls='', marker='|', ms=10, mew=1.6, color='#555555'))
-    fig.legend(keys, [short_name(n) for n in names] + ['predicting it for every ad'], loc='outside upper center', ncols=3)
+    fig.legend(keys, [short_name(n) for n in names] + ['predicting it for every ad'], loc='outside upper center',
+        ncols=3)
     ax.set_xlim(-.01, 1.06*np.nanmax([*d.f1, *base.f1, .1]))
-    ax.set_xlabel('F1 on the test part (number of test ads with the label in brackets)')
+    ax.set_xlabel('F1 on the test set (number of test ads with the label in brackets)')
     return fig
 
 # %% ../../nbs/study/00_figures.ipynb #81480288
@@ -282,7 +300,8 @@ def _filter_row(
     for i,(ax,im) in enumerate(zip(axs, shown)):
         ax.imshow(im.astype(np.uint8), interpolation='nearest' if i in (2,3) else None)
         ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color='#D55E00' if i in (2,3) else '#888888', linewidth=1.5 if i in (2,3) else .8)
+        ax.spines[:].set(visible=True, color='#D55E00' if i in (2,3) else '#888888', linewidth=1.5 if i in (2,3)
+            else .8)
     for ax in axs[:2]: ax.add_patch(Rectangle((x0-.5, y0-.5), x1-x0, y1-y0, fill=False, ec='#D55E00', lw=1.5))
 
 # %% ../../nbs/study/00_figures.ipynb #52c15f65
@@ -292,18 +311,22 @@ def plot_filter(
     after,       # The same images filtered, same sizes
     zoom:int=4,  # Enlargement of the piece, at least 1
 )->Figure:
-    "A filter's effect: before, after, an enlarged piece of both where they differ most, and the difference made brighter"
+    "Before, after, an enlarged piece of both where they differ most, and the difference made brighter"
     before,after = rgb_images(before, 'before'),rgb_images(after, 'after')
-    if len(before) != len(after): raise AdsError(f'{len(before)} images before and {len(after)} after; expected as many')
+    if len(before) != len(after): raise AdsError(f'{len(before)} images before and {len(after)} after; expected as '
+        'many')
     if int(zoom) < 1: raise AdsError(f'zoom={zoom}: expected a whole number of at least 1, such as 4')
     for i,(a,b) in enumerate(zip(before, after)):
-        if a.size != b.size: raise AdsError(f'image {i} is {a.size} before and {b.size} after; resize it first, then filter')
+        if a.size != b.size: raise AdsError(f'image {i} is {a.size} before and {b.size} after; resize it first, then '
+            'filter')
     pairs = [(np.asarray(a, dtype=np.float32), np.asarray(b, dtype=np.float32)) for a,b in zip(before, after)]
     gain = difference_gain([np.abs(b-a) for a,b in pairs])
     fig = new_figure(10, .3 + sum(2*np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs))
-    axs = fig.subplots(len(pairs), 5, squeeze=False, height_ratios=[np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs])
+    axs = fig.subplots(len(pairs), 5, squeeze=False, height_ratios=[np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,
+        _ in pairs])
     for row,(a,b) in zip(axs, pairs): _filter_row(row, a, b, int(zoom), gain)
-    for ax,t in zip(axs[0], ['before', 'after', f'before, {zoom} x', f'after, {zoom} x', f'difference x {gain}']): ax.set_title(t)
+    for ax,t in zip(axs[0], ['before', 'after', f'before, {zoom} x', f'after, {zoom} x',
+        f'difference x {gain}']): ax.set_title(t)
     return fig
 
 # %% ../../nbs/study/00_figures.ipynb #149a98f8
@@ -313,11 +336,13 @@ def plot_transforms(
 )->Figure:
     "A gallery with a row a transform and a column an ad; raises `AdsError` when the rows differ in length"
     if not images_by_name: raise AdsError('transforms: the dict is empty, so there is nothing to draw')
-    rows = {short_name(k, 24): [thumbnail(im, 240) for im in rgb_images(v, f'transform {k!r}')] for k,v in images_by_name.items()}
+    rows = {short_name(k, 24): [thumbnail(im, 240) for im in rgb_images(v, f'transform {k!r}')] for k,
+        v in images_by_name.items()}
     ns = [f'{k}: {len(v)}' for k,v in rows.items()]
     nc = len(next(iter(rows.values())))
     if any(len(v) != nc for v in rows.values()):
-        raise AdsError(f"transforms have different numbers of images ({', '.join(ns)}); expected the same ads in each row")
+        raise AdsError(f"transforms have different numbers of images ({', '.join(ns)}); expected the same ads in each "
+            "row")
     high = [np.clip(max(im.height/im.width for im in v), .4, 1.6) for v in rows.values()]
     fig = new_figure(1.2 + 1.5*nc, .2 + 1.5*sum(high))
     axs = fig.subplots(len(rows), nc, squeeze=False, height_ratios=high)
@@ -351,11 +376,12 @@ def plot_filters(
     weights,                    # Array (n,3,k,k): weights of a first convolution
     title:str='First filters',  # Shown above
 )->Figure:
-    "The filters of a first convolution as a grid, all on one scale: grey is 0, black and white the largest weight of the layer"
+    "The filters of a first convolution as a grid on one scale: grey is 0, black and white the largest weight"
     w = np.asarray(weights, dtype=float)
     if w.ndim != 4 or w.shape[1] != 3 or w.shape[2] != w.shape[3] or not w.size:
         raise AdsError(f'first filters have shape {w.shape}; expected (n, 3, k, k) with at least one filter')
-    if not np.isfinite(w).all(): raise AdsError(f'{(~np.isfinite(w)).sum()} of the {w.size} weights are not finite numbers')
+    if not np.isfinite(w).all(): raise AdsError(f'{(~np.isfinite(w)).sum()} of the {w.size} weights are not finite '
+        'numbers')
     n,top = len(w),np.abs(w).max()
     nc = n if n < 8 else min(range(8, 17), key=lambda c: (-n % c, abs(c-np.sqrt(2*n))))
     fig = new_figure(max(3.4, .58*nc), .5 + .58*(-(-n//nc)))
