@@ -48,6 +48,7 @@ from .explain.faithfulness import *
 from .explain.confusions import *
 from .explain.errors import *
 from .explain.disagreement import *
+from .explain.pointing import *
 from .study.figures import *
 from .study.wording import *
 from .study.findings import *

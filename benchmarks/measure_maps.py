@@ -9,7 +9,8 @@ from bench import conditions, here, poster_csv
 from ads_sentiment.models.backbones import backbones
 from ads_sentiment.core import AdsError, write_csv
 from ads_sentiment.data.datasets import csv_ads, demo_ads
-from ads_sentiment.explain.faithfulness import correct_pairs, cue_boxes, faithfulness_table, named_layers, sanity_table
+from ads_sentiment.explain.faithfulness import correct_pairs, faithfulness_table, named_layers, sanity_table
+from ads_sentiment.explain.pointing import cue_boxes
 from ads_sentiment.training.learner import recipe_learner
 from ads_sentiment.evaluation.metrics import macro_f1
 from ads_sentiment.data.images import prepare_images
@@ -22,8 +23,8 @@ others = ['hirescam', 'gradcam++', 'layercam', 'eigencam']
 def judged(learn, pairs, kind):
     "All tables of one learner. `kind`: 'whole' (also other methods and each stage of the body), 'part', 'posters' or 'variant' (the last layer)"
     body,last = learn.model[0],{'last': named_layers(learn)['last']}
-    curves = dict(whole=48, split=16, posters=60, variant=0)[kind] # `pairs` stand in random order
-    if kind=='variant': return [faithfulness_table(learn, pairs, stages=last)]
+    curves = dict(whole=48, part=16, posters=60, variant=0)[kind] # `pairs` stand in random order
+    if kind=='variant': return [faithfulness_table(learn, pairs, layers=last)]
     tables = [faithfulness_table(learn, pairs, n_curves=curves), sanity_table(learn, pairs[:100 if kind=='whole' else 40])]
     if kind!='whole': return tables
     stages = {f'stage {i}': body.get_submodule(t) for i,t in enumerate(body.stages, 1)}

@@ -13,6 +13,8 @@ def run(*args):
 
 def test_imports_go_one_way(): assert run(bin/'lint-imports')==0
 
+def test_a_linter_finds_nothing(): assert run(bin/'ruff', 'check', '--no-cache', 'ads_sentiment', 'tests', 'benchmarks')==0
+
 def test_no_stale_modules():
     "`nbdev_export` removes nothing: a module whose notebook is gone is deleted by hand"
     notebooks = {p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}

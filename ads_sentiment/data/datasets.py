@@ -70,7 +70,8 @@ def reopens(
         first = next(iter(inspect.signature(f).parameters))
         where = given.pop(first, None)
         if where is not None and not isinstance(where, (str, os.PathLike)): return ads # a DataFrame
-        if where is not None: given = {k: v for k,v in given.items() if f.__name__!='demo_ads' or k not in ('n', 'seed')}
+        if where is not None: given = {k: v for k,v in given.items() if f.__name__!='demo_ads'
+            or k not in ('n', 'seed')}
         plain = {k: str(v) if isinstance(v, os.PathLike) else v for k,v in given.items() if v is not None}
         return replace(ads, source=dict(data='demo' if where is None else os.path.abspath(where), **plain))
     return _f

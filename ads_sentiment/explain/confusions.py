@@ -42,7 +42,8 @@ def _precision_recall_f1(t, y, axis):
     "Precision, recall and F1 along `axis`, 0 where undefined; scikit-learn would read a single label as two classes"
     hits,positives = (t&y).sum(axis=axis),t.sum(axis=axis)
     predicted = y.sum(axis=axis)
-    return np.array([ratio_or_nan(hits, predicted, 0), ratio_or_nan(hits, positives, 0), ratio_or_nan(2*hits, positives+predicted, 0)])
+    return np.array([ratio_or_nan(hits, predicted, 0), ratio_or_nan(hits, positives, 0),
+        ratio_or_nan(2*hits, positives+predicted, 0)])
 
 # %% ../../nbs/explain/04_confusions.ipynb #5b8ef219
 @patch
@@ -142,7 +143,8 @@ def _pair_tables(self):
     count,cases = ((missed.T @ a).round().astype(int) for a in (wrong, absent))
     rate,expected = ratio_or_nan(count, cases),np.tile(ratio_or_nan(wrong.sum(0), absent.sum(0)), (len(self.vocab),1))
     excess = count-cases*np.nan_to_num(expected)
-    return dict(count=count, cases=cases, rate=rate, expected=expected, lift=ratio_or_nan(rate, expected), excess=excess)
+    return dict(count=count, cases=cases, rate=rate, expected=expected, lift=ratio_or_nan(rate, expected),
+        excess=excess)
 
 # %% ../../nbs/explain/04_confusions.ipynb #a38ac8ba
 @patch

@@ -164,7 +164,8 @@ def estimate_bn(
         for m in momenta:
             m.reset_running_stats()
             m.momentum,m.training = None,True
-        for n,b in enumerate(batches, 1):
+        for b in batches:
+            n += 1
             with torch.no_grad(): body((b[0] if isinstance(b, (tuple, list)) else b).to(device))
     finally:
         for m,momentum in momenta.items(): m.momentum = momentum

@@ -17,7 +17,8 @@ def _finished(folder):
     "A finished study; raises an `AdsError` for anything else"
     run = Run(folder)
     if 'ablation' in run.config: raise AdsError(f'{folder} is an ablation; runs of a study are compared')
-    if not (run.folder/'results.csv').exists(): raise AdsError(f'{folder} is not finished: it has no results.csv; start the same run again')
+    if not (run.folder/'results.csv').exists(): raise AdsError(f'{folder} is not finished: it has no results.csv; '
+        'start the same run again')
     return run
 
 def _compared(run):
@@ -39,7 +40,8 @@ def _check_labels(a, b):
     "Raise an `AdsError` unless two runs have the same labels in the same order"
     ours,theirs = (list(r.per_label.label.drop_duplicates()) for r in (a, b))
     only = [l for l in [*ours, *theirs] if (l in ours)!=(l in theirs)]
-    if only: raise AdsError(f'{a.folder} and {b.folder}: the label {only[0]!r} is in one of them only; expected the same labels')
+    if only: raise AdsError(f'{a.folder} and {b.folder}: the label {only[0]!r} is in one of them only; expected the '
+        'same labels')
     if ours!=theirs: raise AdsError(f'{a.folder} and {b.folder} list the labels in different orders; expected the same')
 
 def compare_runs(
@@ -48,7 +50,9 @@ def compare_runs(
 )->pd.DataFrame: # Columns first, second, backbone, metric, then those of `paired_test`
     "Test whether finished runs differ; raises an `AdsError` that names test images or labels that are not the same"
     runs,rows = [_finished(f) for f in folders],[]
-    if len({r.folder.resolve() for r in runs})!=len(runs) or len(runs)<2: raise AdsError(f'{len(runs)} runs; expected at least two different ones')
+    if len({r.folder.resolve()
+        for r in runs})!=len(runs) or len(runs)<2: raise AdsError(f'{len(runs)} runs; expected at least two different '
+            'ones')
     for a,b in itertools.combinations(runs, 2):
         _check_labels(a, b)
         for x,y in backbone_pairs(a, b):

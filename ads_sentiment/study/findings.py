@@ -145,7 +145,8 @@ def has_annotator(
     results:pd.DataFrame, # As in results.csv
 )->bool:
     "Check whether results hold the scores of one annotator"
-    return set(annotator_score_columns) <= set(results) and bool(results[annotator_score_columns].notna().all(axis=None))
+    cols = annotator_score_columns
+    return set(cols) <= set(results) and bool(results[cols].notna().all(axis=None))
 
 # %% ../../nbs/study/01_findings.ipynb #29f9ee3d
 _annotator_verdicts = {

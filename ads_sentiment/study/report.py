@@ -20,24 +20,27 @@ from .findings import lead_findings, reading_findings
 from .report_settings import recipe_name, recipe_table, run_facts, setting_tables
 from .report_tables import agreement_table, annotator_table, conditions, cost_table
 from .report_tables import duplicate_table, example_table, label_details, label_f1_table
-from .report_tables import more_scores_table, pair_table, prediction_table, random_table, score_meanings
+from .report_tables import more_scores_table, pair_table, prediction_table, random_table
+from .report_tables import score_meanings
 from .report_tables import score_table, skipped_tables, spread_table
 from .wording import fmt_level, fmt_value
 from ..training.run import Run, check_unique, text_columns
 
 # %% ../../nbs/study/04_report.ipynb #0108c4a1
 def _set_random_aside(run):
-    "Keep the rows of pretrained backbones, if there are any, for all sections; those of random ones are left for a block of their own"
+    "Keep the rows of pretrained backbones, if there are any; those of random ones get a section of their own"
     by_chance = run.results.weights.str.lower().str.startswith('random')
     run.all_random,run.random = bool(by_chance.all()),run.results[by_chance]
     if by_chance.any() and not by_chance.all():
         run.results = run.results[~by_chance].reset_index(drop=True)
         real = set(run.results.backbone)
-        for n in ('per_label', 'history', 'predictions'): setattr(run, n, getattr(run, n)[getattr(run, n).backbone.isin(real)].reset_index(drop=True))
+        for n in ('per_label', 'history', 'predictions'): setattr(run, n,
+            getattr(run, n)[getattr(run, n).backbone.isin(real)].reset_index(drop=True))
         for n in run.random.backbone.str.replace('/', '_'):
             for kind in ('confusion', 'first_filters'): run.figures.pop(f'{kind}_{n}', None)
         if run.paired is not None:
-            run.paired = run.paired[run.paired['first'].isin(real) & run.paired.second.isin(real)].reset_index(drop=True)
+            both = run.paired['first'].isin(real) & run.paired.second.isin(real)
+            run.paired = run.paired[both].reset_index(drop=True)
             if run.paired.empty: run.paired = None
     run.names = list(run.results.backbone)
     return run

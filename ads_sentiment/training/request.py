@@ -29,13 +29,13 @@ from pydantic import Field
 class RunSettings:
     "What a run is asked to do, besides data, backbones and recipe"
     weights:str='auto'         # 'imagenet', 'random', 'auto' (ImageNet where it can be had) or a file
-    split:Literal['reference', 'stratified']='reference' # Shuffled and cut (or the data set's own), or labels in proportion and near-duplicates together
+    split:Literal['reference', 'stratified']='reference' # Shuffled and cut (or the data set's own), or in proportion
     splits:Annotated[int, Field(ge=1, le=5)]=1    # Trials on so many splits
     seed:Seed=42               # One seed for everything
     seeds:Annotated[int, Field(ge=1, le=1000)]=1  # Trials with so many seeds, from `seed` on
     size:InputSize|None=None   # Input size in pixels; default: what the recipe says
     prepare_size:Annotated[int, Field(ge=32, le=4096)]=384 # Pixels a side of the prepared images
-    filter:FilterSpec|None=Field(default_factory=lambda: BilateralFilter().spec) # `BilateralFilter.spec`, or `None`: no filter
+    filter:FilterSpec|None=Field(default_factory=lambda: BilateralFilter().spec) # `None`: none
     engine:str='auto'          # What runs the body: 'auto', or one of `engines`
     n_workers:Workers|None=None # Loader processes; default: none on a CPU
 
@@ -58,7 +58,7 @@ def check_weights(
     weights:str,      # 'imagenet', 'random', 'auto' or a file
     whole:bool=False  # Are the published layers behind the pooling needed too, as for `head='reference'`?
 ):
-    "Load the weights of a backbone once to see that they fit; raises an `AdsError` if not. 'auto' and 'random' always fit"
+    "Load weights once to see that they fit the backbone; raises an `AdsError` if not. 'auto' and 'random' always fit"
     if weights in ('auto', 'random'): return
     load_body(name, weights)
     if whole: top_layers(name, weights)
@@ -69,9 +69,11 @@ def check_out(
     overwrite:bool=False # May a run in it be replaced?
 )->Path: # `out`
     "Raise an `AdsError` unless `out` is new, empty, or holds a run"
-    if not str(out).strip(): raise AdsError("out='': expected a folder for the run, such as runs/demo (command line: --out)")
+    if not str(out).strip(): raise AdsError("out='': expected a folder for the run, such as runs/demo (command line: "
+        "--out)")
     out = Path(out)
-    if out.exists() and not out.is_dir(): raise AdsError(f'{out} is a file; give a folder for the run (command line: --out)')
+    if out.exists() and not out.is_dir(): raise AdsError(f'{out} is a file; give a folder for the run (command line: '
+        '--out)')
     if not out.exists() or not any(out.iterdir()): return out
     ours = (out/'config.json').exists() and 'data_digest' in read_json(out/'config.json')
     if ours: return out
@@ -112,7 +114,8 @@ def data_digest(
         files = list(progress(pool.map(file_digest, ads.paths), total=len(ads), comment='comparing images'))
     votes = [None if t is None else t.to_numpy().tolist() for t in (ads.votes, ads.annotators)]
     vote_names = None if ads.votes is None else list(ads.votes.columns)
-    return digest(list(ads.targs.index), ads.vocab, ads.targs.to_numpy().astype(int).tolist(), list(ads.split), vote_names, votes, files)
+    return digest(list(ads.targs.index), ads.vocab, ads.targs.to_numpy().astype(int).tolist(), list(ads.split),
+        vote_names, votes, files)
 
 # %% ../../nbs/training/03_request.ipynb #5c4be388
 def started_by():
@@ -127,7 +130,8 @@ def run_config(
 )->dict:
     "What determines a run, for `config.json`; a file of weights counts by its content"
     content = file_digest(settings.weights) if Path(settings.weights).is_file() else None
-    return dict(data=source.name, data_note=source.note, data_digest=data_digest(source), source=source.source, **more, **asdict(settings),
+    return dict(data=source.name, data_note=source.note, data_digest=data_digest(source), source=source.source,
+        **more, **asdict(settings),
         weights_digest=content, interval_level=.95, command=started_by(), versions=package_versions())
 
 # %% ../../nbs/training/03_request.ipynb #e8b8ae4d
@@ -137,7 +141,8 @@ def check_digest(
 ):
     "Raise an `AdsError` unless the data are those of another run"
     if same_data in (None, config['data_digest']): return
-    raise AdsError(f"{config['data']}: these are not the data of that run (digest {config['data_digest']} here, {same_data} there); "
+    raise AdsError(f"{config['data']}: these are not the data of that run (digest {config['data_digest']} here, "
+        f"{same_data} there); "
         'images, labels, votes or split have changed')
 
 # %% ../../nbs/training/03_request.ipynb #b93d6947
@@ -170,7 +175,8 @@ def open_run(
     n,folds = int((ads.split!='test').sum()),max(r.folds for r in recipes)
     soft = any(r.targets=='soft' for r in recipes)
     if ads.votes is None and soft: raise AdsError(f"targets='soft': {ads.name} has labels but no votes")
-    if folds > n: raise AdsError(f'folds={folds}: {ads.name} has {n} images for training and validation; expected at most as many folds')
+    if folds > n: raise AdsError(f'folds={folds}: {ads.name} has {n} images for training and validation; expected at '
+        'most as many folds')
     return ads
 
 # %% ../../nbs/training/03_request.ipynb #e4b2c1e6
@@ -189,5 +195,6 @@ def prepare_run(
     splits = [resplit(ads, settings.split, k, settings.seed, groups=groups) for k in range(settings.splits)]
     absent = pd.DataFrame(dict(file=source.absent, reason='absent from disk'))
     data = RunData(source, splits, pd.concat([skipped, absent], ignore_index=True), pairs)
-    print(f'{len(pairs)} pairs of near-duplicates, {len(data.leaks)} of them divided by the {settings.split} split', flush=True)
+    print(f'{len(pairs)} pairs of near-duplicates, {len(data.leaks)} of them divided by the {settings.split} split',
+        flush=True)
     return data

@@ -42,7 +42,8 @@ def trial_facts(
 )->dict: # JSON values
     "How a model was trained: weights, what the solver chose, input size, engine, device, seconds"
     r,fit = learn.recipe,learn.fit_result
-    best = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'), best_f1_epoch=fit.best_epochs.get('macro_f1'))
+    best = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'),
+        best_f1_epoch=fit.best_epochs.get('macro_f1'))
     chosen = best if r.solver=='adam' else dict(l2=fit.l2)
     return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=ads_device().type,
         engine=learn.extractor.engine_used or 'eager', **seconds)
@@ -52,7 +53,8 @@ def run_trial(
     ads # Prepared `AdsData` under the split of `spec`
 ): # (trained learner, `Trial` on the test set, facts as in `trial_facts`)
     "Train by a recipe and predict the test set"
-    learn = recipe_learner(ads, spec.backbone, spec.recipe, spec.weights, spec.seed, spec.size, spec.n_workers, spec.engine)
+    learn = recipe_learner(ads, spec.backbone, spec.recipe, spec.weights, spec.seed, spec.size, spec.n_workers,
+        spec.engine)
     with stage('features', None) as f:
         for split in ('train', 'valid', 'test'): learn.features(split, pass_index=learn.pass_index)
     with stage('head', None) as h: fit = learn.fit_head(say=None)
