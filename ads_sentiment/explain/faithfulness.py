@@ -19,7 +19,8 @@ from ..data.loaders import plain_dl
 from ..evaluation.bootstrap import bootstrap_sums, percentile_interval
 from ..evaluation.metrics import decide
 from .gradcam import all_stages, at_rest, cam_methods, stage_cams, layer_cams
-from .pointing import can_be_hit, centre_blob, energy_inside, float_maps, pointing_game, random_map
+from ads_sentiment.explain.pointing import (can_be_hit, centre_blob, energy_inside, float_maps, pointing_game,
+    random_map)
 from ..style import in_style, new_figure, palette
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #abeac209
