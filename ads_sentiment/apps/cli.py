@@ -23,10 +23,10 @@ def user_errors(
     command:str, # Its name, for the message
     after:str='the same command goes on where it was' # What to say after Ctrl-C
 ):
-    "Turn an `AdsError` or a refusal of the file system into one line on standard error and exit code 2, and Ctrl-C into exit code 130"
+    "Turn an `AdsError` or a refusal of the file system into one line and exit code 2, and Ctrl-C into exit code 130"
     try: yield
     except AdsError as e: code,message = 2,' '.join(str(e).split())
-    except OSError as e: code,message = 2,f'{e.filename or "a file"}: {e.strerror or e}; check the path and who may write there'
+    except OSError as e: code,message = 2,f'{e.filename or "a file"}: {e.strerror or e}; check the path and its rights'
     except KeyboardInterrupt: code,message = 130,f'stopped; {after}'
     else: return
     print(f'{command}: {_text(message)}', file=sys.stderr, flush=True)
@@ -61,7 +61,8 @@ def _new_folder(folder, flag='the folder'):
     folder = Path(folder)
     there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not there.is_dir(): raise AdsError(f'{flag} {folder}: {there} is not a folder; take another name')
-    if not os.access(there, os.W_OK|os.X_OK): raise AdsError(f'{flag} {folder}: you may not write in {there}; take another name')
+    if not os.access(there,
+        os.W_OK|os.X_OK): raise AdsError(f'{flag} {folder}: you may not write in {there}; take another name')
 
 def _list(words): return [w.strip() for w in words.split(',') if w.strip()] if words else None
 
@@ -77,11 +78,12 @@ def _subfolders(words):
 
 # %% ../../nbs/apps/01_cli.ipynb #d8bb5ece
 def _source_args(data, given, allowed):
-    "Arguments for `load_ads` out of those that were given; raises an `AdsError` for one that doesn't belong to this kind of data"
+    "The given arguments for `load_ads`; raises an `AdsError` for one that does not belong to this kind of data"
     from ads_sentiment.data.datasets import data_kind
     kind = data_kind(data)[0]
     for k in given:
-        if k not in allowed[kind]: raise AdsError(f'--{k} does not apply to --data {data}, which is of kind {kind}; it is for {", ".join(d for d in allowed if k in allowed[d])}')
+        if k not in allowed[kind]: raise AdsError(f'--{k} does not apply to --data {data}, which is of kind {kind}; '
+            f'it is for {", ".join(d for d in allowed if k in allowed[d])}')
     return given
 
 _consensus = ('min_votes', 'drop', 'keep', 'drop_images')
@@ -91,7 +93,8 @@ _allowed = dict(demo=_consensus, pitt=(*_consensus, 'download'), table=('image_c
 # %% ../../nbs/apps/01_cli.ipynb #6a75cebe
 def _source(data, min_votes, drop, keep, keep_images, download, **columns):
     "The arguments of `load_ads` that the flags describe"
-    given = dict(min_votes=min_votes, drop=_number_or_list(drop) if drop else None, keep=_list(keep), drop_images=False if keep_images else None,
+    given = dict(min_votes=min_votes, drop=_number_or_list(drop) if drop else None, keep=_list(keep),
+        drop_images=False if keep_images else None,
                  download=_subfolders(download), **columns)
     return _source_args(data, {k: v for k,v in given.items() if v is not None}, _allowed)
 
@@ -99,7 +102,9 @@ def _source(data, min_votes, drop, keep, keep_images, download, **columns):
 def _recipe(recipe, change, ablate, steps):
     "The recipe that the flags describe: its name, or a `Recipe` where fields are overridden"
     from ads_sentiment.recipes import get_recipe, parse_changes
-    if ablate and (change or recipe!='tuned'): raise AdsError('--ablate walks from reference to tuned; --recipe and --change do not apply')
+    if ablate and (change
+        or recipe!='tuned'): raise AdsError('--ablate walks from reference to tuned; --recipe and --change do not '
+            'apply')
     if steps and not ablate: raise AdsError('--steps is for --ablate')
     r = get_recipe(recipe, **parse_changes(change))
     return r if change else recipe
@@ -117,25 +122,27 @@ def _repeat(config, data, given, flags):
     from ads_sentiment.training.run import same_again
     defaults = {k: p.default for k,p in signature(ads_study).parameters.items()}
     extra = [k for k,v in defaults.items() if k not in ('config', 'data', *given) and flags[k]!=v]
-    if extra: raise AdsError(f"--{extra[0].replace('_', '-')} does not go with --config, which decides it; leave it out")
+    if extra: raise AdsError(f"--{extra[0].replace('_', '-')} does not go with --config, which decides it; leave it "
+        "out")
     asked = same_again(config, data)
     _run(asked.pop('kind'), **asked, **given)
 
 # %% ../../nbs/apps/01_cli.ipynb #0ff49b8f
 @command
 def ads_study(
-    data:str='',              # demo (the default), a folder with the Pitt Image Ads, a table of images and labels (.csv, .tsv, .jsonl, .parquet), votes (a table with annotators, or Label Studio's .json), or a folder for each label
-    backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
+    data:str='',              # demo (default), the Pitt Image Ads, a table, votes, or a folder for each label
+    backbones:str='',         # Names joined by commas; default: the six of the registry
     out:str=None,             # Folder of the run; default: runs/NAME of the data
-    config:str='',            # Repeat the run of this config.json, with only --out, --overwrite, --n-workers and, if need be, --data beside it
+    config:str='',            # Repeat the run of this config.json; --out, --overwrite, --data may stand beside it
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
     recipe:str='tuned',       # tuned (our best) or reference (what the published study did)
     change:str='',            # Fields of the recipe to override, such as thresholds=half,folds=0
-    ablate:bool=False,        # Walk from reference to tuned one change at a time instead, with efficientnet_lite0 unless --backbones says otherwise
+    ablate:bool=False,        # Walk from reference to tuned instead, by default with efficientnet_lite0
     steps:str='',             # With --ablate: only these steps, joined by commas
     seed:int=42,              # One seed for everything
     seeds:int=1,              # Trials with so many seeds
-    split:str='reference',    # reference (shuffled and cut) or stratified (labels in proportion, near-duplicates together)
+    split:str='reference',
+        # reference (shuffled and cut) or stratified (labels in proportion, near-duplicates together)
     splits:int=1,             # Trials on so many splits
     size:int=None,            # Input size in pixels; default: what the recipe says
     no_filter:bool=False,     # Leave the bilateral filter out
@@ -146,26 +153,29 @@ def ads_study(
     image_col:str=None,       # Table: column of image files; default: a usual name
     label_col:str=None,       # Table: column of labels; default: a usual name, else all columns of 0 and 1
     annotator_col:str=None,   # Table of votes: column of annotators; default: a usual name
-    split_col:str=None,       # Table: column of the split; default: a usual name, such as split or is_valid; empty: none
+    split_col:str=None,       # Table: column of the split; default: found by name or values; empty: none
     sep:str=None,             # Table: what joins the labels; default: found in the cells
     download:str=None,        # Pitt: fetch the official zips without asking: all, or subfolders joined by commas
     overwrite:bool=False,     # Remove an earlier run in the same folder first
     n_workers:int=None,       # Processes that load images; default: none on a CPU
-    engine:str='auto',        # What runs the body: eager, compiled, openvino, onnxruntime (with -bf16: faster, less exact), or auto: the fastest that is exact
+    engine:str='auto',        # auto (the fastest that is exact), eager, compiled, openvino, onnxruntime, also -bf16
 ):
     "Compare backbones on a data set: tables, pictures, trained models and report.html in one folder"
     with user_errors('ads_study'):
-        if config: return _repeat(config, data or None, dict(out=out, overwrite=overwrite, n_workers=n_workers), locals())
+        if config: return _repeat(config, data or None, dict(out=out, overwrite=overwrite, n_workers=n_workers),
+            locals())
         from ads_sentiment.models.backbones import backbones as known
         names = _list(backbones) or (['efficientnet_lite0'] if ablate else known)
         r = _recipe(recipe, change, ablate, steps)
         data = data or 'demo'
         source = _source(data, min_votes, drop, keep, keep_images, download, image_col=image_col, label_col=label_col,
             annotator_col=annotator_col, split_col=split_col, sep=sep)
-        settings = dict(weights=weights, seed=seed, seeds=seeds, split=split, splits=splits, size=size, n_workers=n_workers, engine=engine)
+        settings = dict(weights=weights, seed=seed, seeds=seeds, split=split, splits=splits, size=size,
+            n_workers=n_workers, engine=engine)
         if no_filter: settings['filter'] = None
         asked = dict(only=_list(steps)) if ablate else dict(recipe=r)
-        _run('ablation' if ablate else 'study', data=data, names=names, out=out, overwrite=overwrite, **asked, **settings, **source)
+        _run('ablation' if ablate else 'study', data=data, names=names, out=out, overwrite=overwrite, **asked,
+            **settings, **source)
 
 # %% ../../nbs/apps/01_cli.ipynb #4b6df315
 @command
@@ -237,12 +247,15 @@ def _check_file(out, inputs):
     "Raise an `AdsError` unless `out` can be written without harm"
     if not str(out).strip(): raise AdsError('--out is empty text; expected a CSV to write')
     out = Path(out)
-    if out.is_dir(): raise AdsError(f'--out {out} is a folder; expected a CSV to write, such as {out/"predictions.csv"}')
-    if out.resolve() in {f.resolve() for f in inputs}: raise AdsError(f'--out {out} is one of the images and would be overwritten; take another name')
+    if out.is_dir(): raise AdsError(f'--out {out} is a folder; expected a CSV to write, such as '
+        f'{out/"predictions.csv"}')
+    if out.resolve() in {f.resolve()
+        for f in inputs}: raise AdsError(f'--out {out} is one of the images and would be overwritten; take another '
+            'name')
     _new_folder(out.absolute().parent, '--out')
 
 def _all_files(images, out=None):
-    "Files out of several images or folders, each once, without what lies below `out` because a run before wrote it there"
+    "Files of images and folders, each once, without those below `out`, which an earlier run wrote"
     from ads_sentiment.training.predictor import image_files
     files = [f for i in images for f in image_files(i)]
     once = {f.resolve(): f for f in reversed(files)}
@@ -264,14 +277,15 @@ def _picture_names(files, out):
         while (name := f'{stem}.png' if k==1 else f'{stem}_{k}.png').casefold() in taken: k += 1
         taken.add(name.casefold())
         names[f] = name
-        if (Path(out)/name).resolve() in inputs: raise AdsError(f'{Path(out)/name} is one of the images to explain and would be overwritten; take another --out')
+        if (Path(out)/name).resolve() in inputs: raise AdsError(f'{Path(out)/name} is one of the images to explain '
+            'and would be overwritten; take another --out')
     return names
 
 # %% ../../nbs/apps/01_cli.ipynb #4bb9d482
 @command
 def ads_predict(
     images:Param('Images, or folders of images', str, nargs='*'), # Images, or folders of images
-    predictor:str=None, # Folder of one backbone in a run, such as runs/demo/efficientnet_lite0, or of a run with one backbone
+    predictor:str=None, # Folder of a predictor, such as runs/demo/efficientnet_lite0, or of a run with one
     out:str=None        # CSV to write; default: one line per image on standard output
 ):
     "Sentiments of ads by a trained model"
@@ -285,7 +299,8 @@ def ads_predict(
         table['file'] = [_text(f) for f in table.file]
         if out: write_csv(table.round(6), out)
         else:
-            for r in table.itertuples(): print(_text(f"{r.file}: {f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
+            for r in table.itertuples(): print(_text(f"{r.file}: "
+                f"{f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
         skipped,empty = int((table.reason!='').sum()),int(((table.reason=='')&(table.predicted=='')).sum())
         counts = f'{len(table)-skipped} predicted, {empty} of them without a label, {skipped} skipped'
         _close(model, f'{counts}; {out}' if out else counts, sys.stdout if out else sys.stderr)
@@ -327,7 +342,7 @@ def ads_explain(
     predictor:str=None,   # Folder of one backbone in a run, such as runs/demo/efficientnet_lite0
     out:str=None,         # Folder for a PNG an image, explain.csv and skipped.csv
     labels:str='',        # Names of labels, joined by commas; default: the predicted ones
-    layers:str='',        # Names of layers in the body, joined by commas; default: first, middle and last convolution, and all stages together where the head sees several
+    layers:str='',        # Names joined by commas; default: first, middle and last convolution, and all stages
     method:str='gradcam'  # gradcam, gradcam++, hirescam, layercam or eigencam
 ):
     "Where in ads the evidence for their labels lies: a picture an ad, and a table"
@@ -339,7 +354,8 @@ def ads_explain(
         model,out,rows,skipped = load_predictor(predictor),Path(out),[],[]
         out.mkdir(parents=True, exist_ok=True)
         try:
-            for some,left in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers), method=method):
+            for some,left in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers),
+                method=method):
                 rows += some
                 skipped += left
         finally:

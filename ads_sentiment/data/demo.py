@@ -189,7 +189,7 @@ def draw_ads(
     check_whole('n', n)
     check_whole('seed', seed, 0)
     check_whole('n_workers', n_workers)
-    made = dict(made_by='ads_sentiment.data.demo', version=drawing_version, n=n, seed=seed)
+    made = dict(made_by='ads_sentiment.drawing', version=drawing_version, n=n, seed=seed)
     if _is_drawn(root, made): return root
     write_json(made, root/'demo.json')
     rows = _write_all(root, n, seed, n_workers)

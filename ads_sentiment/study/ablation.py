@@ -13,7 +13,8 @@ from ..evaluation.metrics import ece, log_loss
 from ..recipes import Recipe, get_recipe, steps, tuned, ablation_walk
 from .study import baseline_scores
 from ..style import in_style, new_figure, palette, save_figure
-from ..training.request import check_digest, check_out, check_request, open_run, prepare_run, run_config, run_settings
+from ads_sentiment.training.request import (check_digest, check_out, check_request, open_run, prepare_run, run_config,
+    run_settings)
 from ..training.run import note_data, run_folder
 from ..training.trials import TrialSpec, run_trials
 import itertools
@@ -51,7 +52,8 @@ def plan(
     recipes,names = ablation_walk(),[*steps]
     before = {n: names[max(i-1, 0)] for i,n in enumerate(names)}
     for n,change in detours.items():
-        if ads is None or ads.votes is not None or change.get('targets')!='soft': recipes[n],before[n] = get_recipe(tuned, **change),names[-1]
+        if ads is not None and ads.votes is None and change.get('targets')=='soft': continue
+        recipes[n],before[n] = get_recipe(tuned, **change),names[-1]
     asked = {choose(n, recipes, 'step') for n in (only or recipes)}
     kept = [n for n in recipes if n in asked]
     last = next((n for n in reversed(names) if n in kept), kept[0]) # what a detour starts from
@@ -70,11 +72,15 @@ def step_scores(
     seed    # Of the bootstrap
 )->dict:
     "Scores of a step, its effect against the step before it, and its ratio to the first"
-    ci,effect,whole,res = mean_ci(trials, seed=seed),paired_test(trials, before, seed=seed),paired_test(trials, first, seed=seed),_means(trials)
+    ci,effect,whole,res = mean_ci(trials, seed=seed),paired_test(trials, before, seed=seed),paired_test(trials, first,
+        seed=seed),_means(trials)
     for m in ('macro_f1', 'mean_ap'):
-        res |= {m: ci['mean'][m], f'{m}_low': ci.low[m], f'{m}_high': ci.high[m], f'{m}_sd_seeds': ci.sd_seeds[m], f'{m}_sd_splits': ci.sd_splits[m],
-                f'{m}_effect': effect['diff'][m], f'{m}_effect_low': effect.diff_low[m], f'{m}_effect_high': effect.diff_high[m],
-                f'{m}_ratio': whole.ratio[m], f'{m}_ratio_low': whole.ratio_low[m], f'{m}_ratio_high': whole.ratio_high[m]}
+        res |= {m: ci['mean'][m], f'{m}_low': ci.low[m], f'{m}_high': ci.high[m], f'{m}_sd_seeds': ci.sd_seeds[m],
+            f'{m}_sd_splits': ci.sd_splits[m],
+                f'{m}_effect': effect['diff'][m], f'{m}_effect_low': effect.diff_low[m],
+                    f'{m}_effect_high': effect.diff_high[m],
+                f'{m}_ratio': whole.ratio[m], f'{m}_ratio_low': whole.ratio_low[m],
+                    f'{m}_ratio_high': whole.ratio_high[m]}
     return res
 
 # %% ../../nbs/study/06_ablation.ipynb #1b16c6f2
@@ -86,14 +92,17 @@ def plot_ablation(
     d = table[::-1].reset_index(drop=True)
     fig = new_figure(9, .3*len(d)+1.2)
     axs = fig.subplots(1, 2, sharey=True)
-    for ax,m,base,title,floor in [(axs[0], 'macro_f1', 'all_labels_macro_f1', 'macro-F1', 'all labels'), (axs[1], 'mean_ap', 'chance_mean_ap', 'mAP', 'chance')]:
+    for ax,m,base,title,floor in [(axs[0], 'macro_f1', 'all_labels_macro_f1', 'macro-F1', 'all labels'),
+        (axs[1], 'mean_ap', 'chance_mean_ap', 'mAP', 'chance')]:
         ax.hlines(range(len(d)), d[f'{m}_low'], d[f'{m}_high'], color='.65', lw=2)
-        ax.scatter(d[m], range(len(d)), s=32, zorder=2, color=['white' if t else palette[0] for t in d.detour], edgecolor=palette[0])
+        ax.scatter(d[m], range(len(d)), s=32, zorder=2, color=['white' if t else palette[0] for t in d.detour],
+            edgecolor=palette[0])
         ax.axvline(table[base].iloc[0], color='.5', ls=':', lw=1)
         ax.set(xlabel=title, ylim=(-.6, len(d)-.4), title=f'dotted: {floor}, {table[base].iloc[0]:.3f}')
     axs[0].set_yticks(range(len(d)), d.step)
     r = table.iloc[0]
-    fig.suptitle(f'{r.backbone} on {r.data}, {r.split} split, {r.n_splits} split{"s"*int(r.n_splits>1)} x {r.n_seeds} seed{"s"*int(r.n_seeds>1)}, 95 % intervals', fontsize=10)
+    fig.suptitle(f'{r.backbone} on {r.data}, {r.split} split, {r.n_splits} split{"s"*int(r.n_splits>1)} x {r.n_seeds} '
+        f'seed{"s"*int(r.n_seeds>1)}, 95 % intervals', fontsize=10)
     return fig
 
 # %% ../../nbs/study/06_ablation.ipynb #19bc2e78
@@ -101,9 +110,12 @@ def _step_row(step, facts, scores, base, ads, settings):
     "One row of `ablation.csv`"
     s,seeds = settings,list(settings.seed_range)
     seconds = sum(f['feature_seconds'] + f['head_seconds'] for f in facts)
-    return {**scores, 'changes': ', '.join(f'{k}={v}' for k,v in step.changes.items()), 'compared_with': step.compared_with,
-        'detour': step.name in detours, **base, 'data': ads.name, 'split': s.split, 'n_splits': s.splits, 'n_seeds': len(seeds),
-        'seeds': ' '.join(map(str, seeds)), 'n_images': len(ads), 'n_labels': len(ads.vocab), 'device': facts[0]['device'],
+    return {**scores, 'changes': ', '.join(f'{k}={v}' for k,v in step.changes.items()),
+        'compared_with': step.compared_with,
+        'detour': step.name in detours, **base, 'data': ads.name, 'split': s.split, 'n_splits': s.splits,
+            'n_seeds': len(seeds),
+        'seeds': ' '.join(map(str, seeds)), 'n_images': len(ads), 'n_labels': len(ads.vocab),
+            'device': facts[0]['device'],
         'seconds': seconds, 'note': ads.note}
 
 def _ablate(name, data, other, todo, out, settings):
@@ -111,15 +123,19 @@ def _ablate(name, data, other, todo, out, settings):
     trials,rows,s = {},[],settings
     base = baseline_scores(data.splits, s.seed)
     for step in todo:
-        specs = [TrialSpec(name, step.recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,seed in itertools.product(range(s.splits), s.seed_range)]
+        specs = [TrialSpec(name, step.recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,
+            seed in itertools.product(range(s.splits), s.seed_range)]
         home = out/'trials'/name.replace('/', '_')/digest(asdict(step.recipe))
         done = run_trials(specs, other if step.recipe.reencode else data.splits, home)
         trials[step.name],facts = [t for t,_ in done],[f for _,f in done]
         scores = step_scores(trials[step.name], trials[step.compared_with], trials[todo[0].name], s.seed)
-        rows.append(dict(backbone=name, weights=facts[0]['weights'], step=step.name, **_step_row(step, facts, scores, base, data.splits[0], s)))
+        rows.append(dict(backbone=name, weights=facts[0]['weights'], step=step.name,
+            **_step_row(step, facts, scores, base, data.splits[0], s)))
         r = rows[-1]
-        print(f"{name:20} {step.name:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], "
-              f"mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]{took(r['seconds'])}", flush=True)
+        print(f"{name:20} {step.name:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, "
+            f"{r['macro_f1_high']:.3f}], "
+              f"mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]{took(r['seconds'])}",
+                  flush=True)
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/06_ablation.ipynb #ebac23e9
@@ -154,6 +170,7 @@ def run_ablation(
         other = _reencoded(images, settings) if any(s.recipe.reencode for s in todo) else None
         tables = [_ablate(n, images, other, todo, out, settings) for n in names]
         write_csv(pd.concat(tables), out/'ablation.csv')
-        for n,t in zip(names, tables): save_figure(plot_ablation(t), out/'figures'/f"ablation_{n.replace('/', '_')}.png")
+        for n,t in zip(names, tables): save_figure(plot_ablation(t),
+            out/'figures'/f"ablation_{n.replace('/', '_')}.png")
         print(f"table: {out/'ablation.csv'}", flush=True)
     return out

@@ -187,7 +187,7 @@ def _score_panel(
     results:pd.DataFrame, # Table of results
     score:str,            # Column of the score
     xlabel:str,           # Its name on the axis
-    base:dict,            # Column of what it is compared with -> (name, line style); an annotator's interval is a grey band
+    base:dict,            # Column of a baseline -> (name, line style); an annotator's interval is a grey band
 ):
     "One score with its interval and what it is compared with"
     shown = [c for c in (score, f'{score}_high', *base, *(f'{b}_high' for b in base)) if c in results]

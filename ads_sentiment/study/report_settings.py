@@ -60,7 +60,8 @@ def recipe_table(
     unused = [k for k in _unused['adam' if r['solver']=='adam' else 'lbfgs'] if k in r]
     rows = [[k, fmt_value(v)] for k,v in r.items() if k not in unused]
     ignored = [[k, f"{fmt_value(r[k])}, not used by solver {r['solver']}"] for k in unused]
-    return ReportTable(f'Recipe: {recipe_name(config)}', ['field', 'value'], rows + ignored, n_text=2, n_plain=len(rows))
+    caption = f'Recipe: {recipe_name(config)}'
+    return ReportTable(caption, ['field', 'value'], rows + ignored, n_text=2, n_plain=len(rows))
 
 # %% ../../nbs/study/02_report_settings.ipynb #77e4d3f1
 _shown = set('data data_note command versions backbones seed seeds split splits recipe recipe_name n_images n_labels '

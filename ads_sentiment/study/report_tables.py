@@ -289,7 +289,8 @@ def duplicate_table(
     "Show near-duplicates in different sets of the split, the closest first"
     r = run.results.iloc[0]
     rows = [[p.a, p.split_a, p.b, p.split_b, fmt_number(p.distance, 0)] for _,p in run.leaks.head(n).iterrows()]
-    return ReportTable('Pairs in different sets, the closest first', ['image', 'set', 'image', 'set', 'bits that differ'],
+    return ReportTable('Pairs in different sets, the closest first',
+        ['image', 'set', 'image', 'set', 'bits that differ'],
         rows, f'Data: {r.data}, {r.split} split; of 256 bits of a perceptual hash', n_text=4)
 
 # %% ../../nbs/study/03_report_tables.ipynb #f9c3ca29

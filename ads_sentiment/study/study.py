@@ -11,18 +11,21 @@ from ..core import progress, read_json, stage, took, write_csv, write_json
 from ..data.images import prepare_pixels, read_image, transform_gallery
 from ..evaluation.agreement import one_annotator
 from ..evaluation.bootstrap import mean_ci, paired_test
-from ..evaluation.metrics import baselines, decide, ece, log_loss, per_label, plot_label_confusions, roc_auc, top_k_hit
+from ads_sentiment.evaluation.metrics import (baselines, decide, ece, log_loss, per_label, plot_label_confusions,
+    roc_auc, top_k_hit)
 from ..explain.explanation import explain
 from ..explain.gradcam import first_filters
 from ..models.backbones import backbone_table, backbones
 from ..models.weights import has_weights
 from ..recipes import Recipe, get_recipe
-from ads_sentiment.study.figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label, plot_results,
+from ads_sentiment.study.figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label,
+    plot_results,
     plot_transforms)
 from .report import write_report
 from ..style import save_figure
 from ..training.predictor import add_scores, prediction_columns, save_predictor
-from ..training.request import RunSettings, check_digest, check_out, check_request, open_run, prepare_run, run_config, run_settings
+from ads_sentiment.training.request import (RunSettings, check_digest, check_out, check_request, open_run, prepare_run,
+    run_config, run_settings)
 from ..training.run import Run, note_data, read_rows, read_run_table, run_folder
 from ..training.trials import TrialSpec, run_trials
 import itertools
@@ -51,17 +54,19 @@ def baseline_scores(
     for ads in splits:
         base = baselines(*(ads.targs[(ads.split==s).to_numpy()].to_numpy() for s in ('train', 'test')), seed=seed)
         names = {n: n.replace(' ', '_').replace('-', '_') for n in base.index}
-        rows.append({**{f'{k}_macro_f1': base.macro_f1[n] for n,k in names.items()}, 'chance_mean_ap': base.mean_ap['all labels']})
+        rows.append({**{f'{k}_macro_f1': base.macro_f1[n] for n,k in names.items()},
+            'chance_mean_ap': base.mean_ap['all labels']})
     return pd.DataFrame(rows).mean().to_dict()
 
 # %% ../../nbs/study/05_study.ipynb #ef4fdb5c
 def _annotator_scores(trial, ads, seed)->dict:
-    "One annotator and the model against the votes of the others; nothing without votes, or where no image has three annotators"
+    "One annotator and the model against the votes of the others; nothing where no image has three annotators"
     if ads.votes is None or not (ads.annotators.loc[trial.images]>2).any(): return {}
     decided = decide(trial.preds, trial.thresholds, trial.min_labels).astype(float)
     t = one_annotator(ads.votes.loc[trial.images], ads.annotators.loc[trial.images], ads.vocab, decided, seed=seed)
     named = [('annotator', 'one annotator'), ('held_out', 'model'), ('held_out_all_labels', 'all labels')]
-    return {f'{k}_macro_f1{s}': t.loc[row, c] for k,row in named for s,c in [('', 'macro_f1'), ('_low', 'low'), ('_high', 'high')]}
+    return {f'{k}_macro_f1{s}': t.loc[row, c] for k,row in named for s,
+        c in [('', 'macro_f1'), ('_low', 'low'), ('_high', 'high')]}
 
 # %% ../../nbs/study/05_study.ipynb #fcbfc471
 def trial_scores(
@@ -71,10 +76,12 @@ def trial_scores(
 )->dict: # As in `results.csv`
     "Scores of a backbone: means over its trials, with intervals, spreads and baselines"
     ci = mean_ci(trials, seed=seed)
-    scores = {f'{m}{end}': ci[c][m] for m in ('macro_f1', 'micro_f1', 'mean_ap') for end,c in (('', 'mean'), ('_low', 'low'), ('_high', 'high'))}
+    scores = {f'{m}{end}': ci[c][m] for m in ('macro_f1', 'micro_f1', 'mean_ap') for end,
+        c in (('', 'mean'), ('_low', 'low'), ('_high', 'high'))}
     spread = {f'{m}_sd_{s}': ci[f'sd_{s}'][m] for m in ('macro_f1', 'mean_ap') for s in ('seeds', 'splits')}
     more = pd.DataFrame([_trial_scores(t, splits[t.split]) for t in trials]).mean().to_dict()
-    return {**scores, **more, **spread, **baseline_scores(splits, seed), **_annotator_scores(trials[0], splits[0], seed)}
+    return {**scores, **more, **spread, **baseline_scores(splits, seed),
+        **_annotator_scores(trials[0], splits[0], seed)}
 
 # %% ../../nbs/study/05_study.ipynb #42c23b49
 def run_predictions(
@@ -83,13 +90,14 @@ def run_predictions(
     fit,     # `HeadFit`
     trial    # `Trial` on the test set
 )->pd.DataFrame: # Columns backbone, file, split, truth, predicted, then those of `prediction_columns`
-    "Truth, prediction and probabilities of each validation and test image; for validation from heads that did not see the image"
+    "Truth, prediction and probabilities per image; for validation from heads that did not see the image"
     vocab = np.array(ads.vocab, dtype=object)
     def join(on): return ['|'.join(vocab[r]) for r in on>0]
     def rows(split, preds, targs):
         decided = decide(preds, trial.thresholds, trial.min_labels)
         files = ads.targs.index[ads.split==split]
-        named = pd.DataFrame(dict(backbone=backbone, file=files, split=split, truth=join(targs), predicted=join(decided)))
+        named = pd.DataFrame(dict(backbone=backbone, file=files, split=split, truth=join(targs),
+            predicted=join(decided)))
         return pd.concat([named, prediction_columns(preds, ads.vocab, trial.thresholds).round(6)], axis=1)
     return pd.concat([rows('valid', *fit.valid[:2]), rows('test', trial.preds, trial.targs)], ignore_index=True)
 
@@ -101,9 +109,11 @@ def run_per_label(
 )->pd.DataFrame: # As `per_label`, with positives per split; an empty threshold: never predicted
     "Scores per label"
     labels = per_label(trial.preds, trial.targs, ads.vocab, trial.thresholds, trial.min_labels)
-    for i,s in enumerate(('train', 'valid', 'test')): labels.insert(1+i, f'{s}_positives', ads.targs[(ads.split==s).to_numpy()].sum().to_numpy())
+    for i,s in enumerate(('train', 'valid', 'test')): labels.insert(1+i, f'{s}_positives',
+        ads.targs[(ads.split==s).to_numpy()].sum().to_numpy())
     labels.insert(0, 'backbone', backbone)
-    return labels.assign(threshold=labels.threshold.replace(np.inf, np.nan), predictable=np.where(labels.predictable, 'yes', 'no'))
+    return labels.assign(threshold=labels.threshold.replace(np.inf, np.nan),
+        predictable=np.where(labels.predictable, 'yes', 'no'))
 
 # %% ../../nbs/study/05_study.ipynb #0bc8d230
 def _write_first(spec, learn, trial, ads, folder):
@@ -132,11 +142,15 @@ def result_row(
     seeds = list(dict.fromkeys(f['seed'] for f in facts))
     random = first['weights'].startswith('random') and len(seeds)>1
     weights = f"random (seeds {' '.join(map(str, seeds))})" if random else first['weights']
-    trained = {k: v for k,v in first.items() if k not in ('weights', 'engine', 'device', 'seed', 'split') and 'seconds' not in k}
+    trained = {k: v for k,v in first.items() if k not in ('weights', 'engine', 'device', 'seed', 'split')
+        and 'seconds' not in k}
     total = sum(f['feature_seconds'] + f['head_seconds'] for f in facts)
-    row = dict(backbone=spec.backbone, weights=weights, data=ads.name, n_splits=len({f['split'] for f in facts}), seeds=' '.join(map(str, seeds)), **more, **scores, **trained,
-        params_m=size['params (M)'], gflops=size['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
-        device=first['device'], engine=first['engine'], feature_seconds=first['feature_seconds'], head_seconds=first['head_seconds'],
+    row = dict(backbone=spec.backbone, weights=weights, data=ads.name, n_splits=len({f['split'] for f in facts}),
+        seeds=' '.join(map(str, seeds)), **more, **scores, **trained,
+        params_m=size['params (M)'], gflops=size['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'],
+            n_labels=len(ads.vocab),
+        device=first['device'], engine=first['engine'], feature_seconds=first['feature_seconds'],
+            head_seconds=first['head_seconds'],
         total_seconds=total, note=ads.note)
     return {k: _plain(v) for k,v in row.items()}
 
@@ -152,7 +166,8 @@ def run_backbone(
 )->dict: # The row of `results.csv`, also written as `result.json`
     "Train and measure one backbone and write its tables and its predictor"
     folder,s = Path(folder),settings
-    specs = [TrialSpec(name, recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,seed in itertools.product(range(len(splits)), s.seed_range)]
+    specs = [TrialSpec(name, recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,
+        seed in itertools.product(range(len(splits)), s.seed_range)]
     def first(spec, learn, trial, facts):
         facts |= dict(seed=spec.seed, split=spec.split)
         if spec is not specs[0]: return
@@ -160,7 +175,8 @@ def run_backbone(
         if after: after(learn, folder)
     done = run_trials(specs, splits, folder/'trials', first)
     trials,facts = [t for t,_ in done],[f for _,f in done]
-    row = result_row(specs[0], splits[0], facts, trial_scores(trials, splits, s.seed), split=s.split, recipe=recipe_name)
+    row = result_row(specs[0], splits[0], facts, trial_scores(trials, splits, s.seed), split=s.split,
+        recipe=recipe_name)
     known = (f'{m}{end}' for m in ('macro_f1', 'mean_ap', 'annotator_macro_f1') for end in ('', '_low', '_high'))
     add_scores(folder, row['split'], **{k: row[k] for k in known if k in row})
     write_json(row, folder/'result.json')
@@ -170,14 +186,16 @@ def run_backbone(
 def shown_ads(ads, n=3, seed=42)->list:
     "A few test ads with many labels, by name"
     test = ads.targs[ads.split=='test']
-    return list(test.sample(frac=1, random_state=seed).sum(axis=1).sort_values(ascending=False, kind='stable').index[:n])
+    return list(test.sample(frac=1, random_state=seed).sum(axis=1).sort_values(ascending=False,
+        kind='stable').index[:n])
 
 # %% ../../nbs/study/05_study.ipynb #3cd11c89
 def _backbone_figures(learn, folder, data, figures, cams):
     "Confusions, first filters and, with `cams`, explanations of one backbone"
     name,ads = learn.backbone.name.replace('/', '_'),data.splits[0]
     save_figure(plot_label_confusions(read_run_table(folder, 'per_label')), figures/f'confusion_{name}.png')
-    save_figure(plot_filters(first_filters(learn.model[0]), f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')
+    save_figure(plot_filters(first_filters(learn.model[0]),
+        f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')
     for k,image in enumerate(progress(shown_ads(ads) if cams else [], comment='Grad-CAM')):
         found = explain(learn, data.files[image], truth=[l for l in ads.vocab if ads.targs.loc[image, l]])
         save_figure(found.plot(f'{learn.backbone.name}: {image}', most=5), figures/f'gradcam_{name}_{k+1}.png', dpi=100)
@@ -188,7 +206,8 @@ def _data_figures(data, figures, settings):
     ads,size = data.splits[0],settings.prepare_size
     save_figure(plot_label_counts(ads.targs, ads.split), figures/'label_distribution.png')
     before = [read_image(data.files[i]).resize((size,size), Image.Resampling.BILINEAR) for i in shown_ads(ads, 2)]
-    if settings.filter: save_figure(plot_filter(before, [prepare_pixels(im, spec=settings.filter) for im in before]), figures/'filter_before_after.png')
+    if settings.filter: save_figure(plot_filter(before, [prepare_pixels(im, spec=settings.filter) for im in before]),
+        figures/'filter_before_after.png')
     save_figure(plot_transforms(transform_gallery(data.files)), figures/'transforms.png')
 
 def _summary_figures(run):
@@ -215,7 +234,8 @@ def _collect(out, names, seed):
     "The tables of all backbones, one below the other, from their folders"
     run = Run(out)
     write_csv(pd.DataFrame([read_json(run.home(n)/'result.json') for n in names]), out/'results.csv')
-    for table in ('per_label', 'history', 'predictions'): write_csv(pd.concat([read_rows(run.home(n)/f'{table}.csv') for n in names]), out/f'{table}.csv')
+    for table in ('per_label', 'history', 'predictions'): write_csv(pd.concat([read_rows(run.home(n)/f'{table}.csv')
+        for n in names]), out/f'{table}.csv')
     write_csv(_pairs(run, names, seed), out/'paired.csv')
 
 # %% ../../nbs/study/05_study.ipynb #3533450c
@@ -228,8 +248,10 @@ def _run_one(out, name, data, recipe, recipe_name, settings, cams):
         def draw(learn, folder): _backbone_figures(learn, folder, data, out/'figures', cams)
         r = run_backbone(name, data.splits, part, recipe, settings, recipe_name, draw)
         part.rename(folder)
-    print(f"{name} ({r['weights']}): macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, {r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; "
-          f"all labels {r['all_labels_macro_f1']:.3f}, chance mAP {r['chance_mean_ap']:.3f}{took(t['seconds'])}", flush=True)
+    print(f"{name} ({r['weights']}): macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, "
+        f"{r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; "
+          f"all labels {r['all_labels_macro_f1']:.3f}, chance mAP {r['chance_mean_ap']:.3f}{took(t['seconds'])}",
+              flush=True)
 
 # %% ../../nbs/study/05_study.ipynb #e5ba888c
 def run_study(
@@ -249,7 +271,8 @@ def run_study(
     names = sorted(names, key=lambda n: n not in real) # those with random weights last
     source = open_run(data, [r], **opened)
     out = out or check_out(f'runs/{source.name}', overwrite)
-    named = recipe if isinstance(recipe, str) else next((n for n in ('tuned', 'reference') if get_recipe(n)==r), 'changed')
+    named = recipe if isinstance(recipe, str) else next((n for n in ('tuned', 'reference') if get_recipe(n)==r),
+        'changed')
     config = run_config(source, settings, recipe=asdict(r), recipe_name=named, backbones=names)
     check_digest(config, same_data)
     with run_folder(out, config, overwrite):
