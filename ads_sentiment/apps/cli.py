@@ -18,6 +18,7 @@ from ..core import AdsError, write_csv
 def _text(s): # Names of files may hold bytes that are no text
     return os.fsencode(str(s)).decode('utf-8', 'backslashreplace')
 
+# %% ../../nbs/apps/01_cli.ipynb #05a952da
 @contextmanager
 def user_errors(
     command:str, # Its name, for the message
@@ -41,6 +42,7 @@ def _flags(words):
     end = words.index('--') if '--' in words else len(words) # names follow, whatever they begin with
     return [one(w) for w in words[:end]] + words[end:]
 
+# %% ../../nbs/apps/01_cli.ipynb #1cfbff17
 def command(
     f # A function with docments
 ): # The function; called without arguments by a script of its name, it reads the command line
@@ -64,13 +66,16 @@ def _new_folder(folder, flag='the folder'):
     if not os.access(there,
         os.W_OK|os.X_OK): raise AdsError(f'{flag} {folder}: you may not write in {there}; take another name')
 
+# %% ../../nbs/apps/01_cli.ipynb #ea30668e
 def _list(words): return [w.strip() for w in words.split(',') if w.strip()] if words else None
 
+# %% ../../nbs/apps/01_cli.ipynb #b14de630
 def _number_or_list(words):
     "A whole number, or a list of names"
     if words.strip().lstrip('-').isdigit(): return int(words)
     return _list(words) or 0
 
+# %% ../../nbs/apps/01_cli.ipynb #1e856096
 def _subfolders(words):
     "`--download`: nothing, 'all', or numbers of subfolders"
     if not words: return None
@@ -116,6 +121,7 @@ def _run(kind, **kwargs):
     from ads_sentiment.study.study import run_study
     return dict(study=run_study, ablation=run_ablation)[kind](**kwargs)
 
+# %% ../../nbs/apps/01_cli.ipynb #6f88d310
 def _repeat(config, data, given, flags):
     "Repeat the run of a configuration; raises an `AdsError` for a flag that the configuration decides"
     from inspect import signature
@@ -243,6 +249,7 @@ def _needed(command, images, predictor, *more):
             if not str(one).strip(): raise AdsError(f'{flag} is empty text; {usage}')
     return [images] if isinstance(images, str) else images
 
+# %% ../../nbs/apps/01_cli.ipynb #a76fd91d
 def _check_file(out, inputs):
     "Raise an `AdsError` unless `out` can be written without harm"
     if not str(out).strip(): raise AdsError('--out is empty text; expected a CSV to write')
@@ -254,6 +261,7 @@ def _check_file(out, inputs):
             'name')
     _new_folder(out.absolute().parent, '--out')
 
+# %% ../../nbs/apps/01_cli.ipynb #15bf06fe
 def _all_files(images, out=None):
     "Files of images and folders, each once, without those below `out`, which an earlier run wrote"
     from ads_sentiment.training.predictor import image_files
@@ -265,10 +273,12 @@ def _all_files(images, out=None):
     if not left: raise AdsError(f'all files lie below --out {out}; name another folder for what is to be written')
     return left
 
+# %% ../../nbs/apps/01_cli.ipynb #de8f238f
 def _close(model, counts, file=None):
     "Say which model it was and what it was trained on, and last the counts"
     for line in (f'{model.backbone}: {model.about()}', counts): print(_text(' '.join(line.split())), file=file)
 
+# %% ../../nbs/apps/01_cli.ipynb #a25a908d
 def _picture_names(files, out):
     "For each file a name of its own for its picture; raises an `AdsError` where that would overwrite one of the files"
     names,taken,inputs = {},{'explain.csv', 'skipped.csv'},{f.resolve() for f in files}
@@ -314,6 +324,7 @@ def _rows(file, picture, found, size):
     yes_no = {c: table[c].map({True: 'yes', False: 'no'}) for c in ('predicted', 'evidence')}
     return table.assign(**yes_no, file=_text(file), picture=picture)
 
+# %% ../../nbs/apps/01_cli.ipynb #a403d61b
 def _explain_files(model, names, out, **how):
     "A PNG per file; yields (rows, skipped) for each file, one of them empty"
     from ads_sentiment.core import progress
@@ -328,6 +339,7 @@ def _explain_files(model, names, out, **how):
             save_figure(found.plot(_text(f.name)), out/names[f])
             yield [_rows(f, names[f], found, size)],[]
 
+# %% ../../nbs/apps/01_cli.ipynb #14ba4166
 def _write_explained(tables, skipped, out):
     "explain.csv and skipped.csv"
     import pandas as pd

@@ -44,6 +44,7 @@ def _changes(old, new):
     "Fields in which two recipes differ, with the new values"
     return {k: v for k,v in asdict(new).items() if asdict(old)[k]!=v}
 
+# %% ../../nbs/study/06_ablation.ipynb #53d32c9d
 def plan(
     ads,          # `AdsData`, or `None` for one that may have votes
     only=None     # Names of the steps to measure; default: all of them and the detours
@@ -65,6 +66,7 @@ def _means(trials):
     "Mean log loss and calibration error"
     return {f.__name__: float(np.mean([f(t.preds, t.targs) for t in trials])) for f in (log_loss, ece)}
 
+# %% ../../nbs/study/06_ablation.ipynb #b79fc623
 def step_scores(
     trials, # Of this step
     before, # Of the step it is compared with
@@ -118,6 +120,7 @@ def _step_row(step, facts, scores, base, ads, settings):
             'device': facts[0]['device'],
         'seconds': seconds, 'note': ads.note}
 
+# %% ../../nbs/study/06_ablation.ipynb #b46667fb
 def _ablate(name, data, other, todo, out, settings):
     "All steps of one backbone, as the rows of a table; `other` are the splits with re-encoded images"
     trials,rows,s = {},[],settings

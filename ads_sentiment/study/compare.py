@@ -21,11 +21,13 @@ def _finished(folder):
         'start the same run again')
     return run
 
+# %% ../../nbs/study/07_compare.ipynb #a7ccf601
 def _compared(run):
     "The backbones of a run that are compared: the pretrained ones, if there are any"
     random = run.results.weights.str.startswith('random')
     return list(run.results.backbone[~random]) or run.names
 
+# %% ../../nbs/study/07_compare.ipynb #b493814d
 def backbone_pairs(
     a:Run,
     b:Run
@@ -44,6 +46,7 @@ def _check_labels(a, b):
         'same labels')
     if ours!=theirs: raise AdsError(f'{a.folder} and {b.folder} list the labels in different orders; expected the same')
 
+# %% ../../nbs/study/07_compare.ipynb #c72e3df6
 def compare_runs(
     folders, # Folders of finished runs, at least two
     **kwargs # Passed to `paired_test`

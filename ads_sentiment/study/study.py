@@ -130,6 +130,7 @@ def _plain(v):
     v = v.item() if hasattr(v, 'item') else v
     return None if v!=v else v
 
+# %% ../../nbs/study/05_study.ipynb #00cca69f
 def result_row(
     spec:TrialSpec, # Of the first trial
     ads,            # Prepared `AdsData` under the first split
@@ -200,6 +201,7 @@ def _backbone_figures(learn, folder, data, figures, cams):
         found = explain(learn, data.files[image], truth=[l for l in ads.vocab if ads.targs.loc[image, l]])
         save_figure(found.plot(f'{learn.backbone.name}: {image}', most=5), figures/f'gradcam_{name}_{k+1}.png', dpi=100)
 
+# %% ../../nbs/study/05_study.ipynb #3c433a8e
 def _data_figures(data, figures, settings):
     "Label distribution, what the filter does, and the gallery of transforms, unless they are drawn"
     if (figures/'transforms.png').exists(): return
@@ -210,6 +212,7 @@ def _data_figures(data, figures, settings):
         figures/'filter_before_after.png')
     save_figure(plot_transforms(transform_gallery(data.files)), figures/'transforms.png')
 
+# %% ../../nbs/study/05_study.ipynb #28716816
 def _summary_figures(run):
     "What compares the backbones, pretrained ones only if there are any"
     random,figures = run.results.weights.str.startswith('random'),run.folder/'figures'
@@ -230,6 +233,7 @@ def _pairs(run, names, seed):
         rows.append(t.assign(metric=t.index, first=a, second=b)[['first', 'second', 'metric', *t.columns]])
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=['first', 'second', 'metric'])
 
+# %% ../../nbs/study/05_study.ipynb #2600c9da
 def _collect(out, names, seed):
     "The tables of all backbones, one below the other, from their folders"
     run = Run(out)

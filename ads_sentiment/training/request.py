@@ -106,6 +106,7 @@ def file_digest(path)->str: # '' for a file that can't be read
     except OSError: return ''
     return h.hexdigest()
 
+# %% ../../nbs/training/03_request.ipynb #2fd6b97d
 def data_digest(
     ads # `AdsData`
 )->str: # 16 hexadecimal digits
@@ -123,6 +124,7 @@ def started_by():
     words = ['ads_study', *sys.argv[1:]]
     return shlex.join(words) if Path(sys.argv[0]).name=='ads_study' else 'run_study(...) from Python'
 
+# %% ../../nbs/training/03_request.ipynb #f5af8d70
 def run_config(
     source,               # `AdsData` as it was opened
     settings:RunSettings,

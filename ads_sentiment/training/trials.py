@@ -48,6 +48,7 @@ def trial_facts(
     return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=ads_device().type,
         engine=learn.extractor.engine_used or 'eager', **seconds)
 
+# %% ../../nbs/training/02_trials.ipynb #e225a32e
 def run_trial(
     spec:TrialSpec,
     ads # Prepared `AdsData` under the split of `spec`
@@ -69,6 +70,7 @@ def save_trial(trial, path):
     arrays = {k: np.asarray(v, dtype=str) if k=='images' else v for k,v in vars(trial).items()}
     with atomic_write(path) as p: np.savez_compressed(p, **arrays)
 
+# %% ../../nbs/training/02_trials.ipynb #dd2553c3
 def load_trial(path): # A `Trial`, or `None` if there is none that can be read
     "Open a kept trial"
     try:
@@ -98,6 +100,7 @@ def run_trials(
         res.append((trial, read_json(about)))
     return res
 
+# %% ../../nbs/training/02_trials.ipynb #3f221e32
 def kept_trials(
     folder # As in `run_trials`
 )->dict: # (split, seed) -> `Trial`
