@@ -137,7 +137,7 @@ def _repeat(config, data, given, flags):
 @command
 def ads_study(
     data:str='',              # demo (default), the Pitt Image Ads, a table, votes, or a folder for each label
-    backbones:str='',         # Names joined by commas; default: the six of the registry
+    backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     config:str='',            # Repeat the run of this config.json; --out, --overwrite, --data may stand beside it
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights

@@ -126,8 +126,8 @@ def _ablate(name, data, other, todo, out, settings):
     trials,rows,s = {},[],settings
     base = baseline_scores(data.splits, s.seed)
     for step in todo:
-        specs = [TrialSpec(name, step.recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,
-            seed in itertools.product(range(s.splits), s.seed_range)]
+        pairs = itertools.product(range(s.splits), s.seed_range)
+        specs = [TrialSpec(name, step.recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,seed in pairs]
         home = out/'trials'/name.replace('/', '_')/digest(asdict(step.recipe))
         done = run_trials(specs, other if step.recipe.reencode else data.splits, home)
         trials[step.name],facts = [t for t,_ in done],[f for _,f in done]

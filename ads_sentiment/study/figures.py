@@ -322,8 +322,8 @@ def plot_filter(
     pairs = [(np.asarray(a, dtype=np.float32), np.asarray(b, dtype=np.float32)) for a,b in zip(before, after)]
     gain = difference_gain([np.abs(b-a) for a,b in pairs])
     fig = new_figure(10, .3 + sum(2*np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs))
-    axs = fig.subplots(len(pairs), 5, squeeze=False, height_ratios=[np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,
-        _ in pairs])
+    heights = [np.clip(a.shape[0]/a.shape[1], .4, 1.8) for a,_ in pairs]
+    axs = fig.subplots(len(pairs), 5, squeeze=False, height_ratios=heights)
     for row,(a,b) in zip(axs, pairs): _filter_row(row, a, b, int(zoom), gain)
     for ax,t in zip(axs[0], ['before', 'after', f'before, {zoom} x', f'after, {zoom} x',
         f'difference x {gain}']): ax.set_title(t)
@@ -336,8 +336,8 @@ def plot_transforms(
 )->Figure:
     "A gallery with a row a transform and a column an ad; raises `AdsError` when the rows differ in length"
     if not images_by_name: raise AdsError('transforms: the dict is empty, so there is nothing to draw')
-    rows = {short_name(k, 24): [thumbnail(im, 240) for im in rgb_images(v, f'transform {k!r}')] for k,
-        v in images_by_name.items()}
+    rows = {short_name(k, 24): [thumbnail(im, 240) for im in rgb_images(v, f'transform {k!r}')]
+            for k,v in images_by_name.items()}
     ns = [f'{k}: {len(v)}' for k,v in rows.items()]
     nc = len(next(iter(rows.values())))
     if any(len(v) != nc for v in rows.values()):

@@ -65,8 +65,8 @@ def _annotator_scores(trial, ads, seed)->dict:
     decided = decide(trial.preds, trial.thresholds, trial.min_labels).astype(float)
     t = one_annotator(ads.votes.loc[trial.images], ads.annotators.loc[trial.images], ads.vocab, decided, seed=seed)
     named = [('annotator', 'one annotator'), ('held_out', 'model'), ('held_out_all_labels', 'all labels')]
-    return {f'{k}_macro_f1{s}': t.loc[row, c] for k,row in named for s,
-        c in [('', 'macro_f1'), ('_low', 'low'), ('_high', 'high')]}
+    ends = [('', 'macro_f1'), ('_low', 'low'), ('_high', 'high')]
+    return {f'{k}_macro_f1{s}': t.loc[row, c] for k,row in named for s,c in ends}
 
 # %% ../../nbs/study/05_study.ipynb #fcbfc471
 def trial_scores(
@@ -76,8 +76,8 @@ def trial_scores(
 )->dict: # As in `results.csv`
     "Scores of a backbone: means over its trials, with intervals, spreads and baselines"
     ci = mean_ci(trials, seed=seed)
-    scores = {f'{m}{end}': ci[c][m] for m in ('macro_f1', 'micro_f1', 'mean_ap') for end,
-        c in (('', 'mean'), ('_low', 'low'), ('_high', 'high'))}
+    ends = (('', 'mean'), ('_low', 'low'), ('_high', 'high'))
+    scores = {f'{m}{end}': ci[c][m] for m in ('macro_f1', 'micro_f1', 'mean_ap') for end,c in ends}
     spread = {f'{m}_sd_{s}': ci[f'sd_{s}'][m] for m in ('macro_f1', 'mean_ap') for s in ('seeds', 'splits')}
     more = pd.DataFrame([_trial_scores(t, splits[t.split]) for t in trials]).mean().to_dict()
     return {**scores, **more, **spread, **baseline_scores(splits, seed),
@@ -167,10 +167,10 @@ def run_backbone(
 )->dict: # The row of `results.csv`, also written as `result.json`
     "Train and measure one backbone and write its tables and its predictor"
     folder,s = Path(folder),settings
-    specs = [TrialSpec(name, recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,
-        seed in itertools.product(range(len(splits)), s.seed_range)]
+    pairs = itertools.product(range(len(splits)), s.seed_range)
+    specs = [TrialSpec(name, recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,seed in pairs]
     def first(spec, learn, trial, facts):
-        facts |= dict(seed=spec.seed, split=spec.split)
+        facts |= dict(seed=spec.seed, split=spec.split) # saved with the trial
         if spec is not specs[0]: return
         _write_first(spec, learn, trial, splits[0], folder)
         if after: after(learn, folder)
