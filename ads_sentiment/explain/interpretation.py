@@ -6,6 +6,7 @@
 __all__ = ['at_or_above', 'MultiLabelInterpretation', 'ratio_or_nan']
 
 # %% ../../nbs/explain/00_interpretation.ipynb #d22e56e4
+from ..core import AdsError, check_whole, choose, show_bars # before fastai, because it silences a warning
 from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
@@ -15,7 +16,6 @@ from fastcore.meta import delegates
 from fastcore.xtras import is_listy
 from fastai.data.load import DataLoader
 from fastai.interpret import Interpretation
-from ..core import AdsError, check_whole, choose, show_bars
 from ..data.loaders import plain_dl
 from ..evaluation.agreement import checked_votes
 from ..evaluation.thresholds import choose_thresholds
