@@ -136,7 +136,7 @@ def _repeat(config, data, given, flags):
 # %% ../../nbs/apps/01_cli.ipynb #0ff49b8f
 @command
 def ads_study(
-    data:str='',              # demo (default), the Pitt Image Ads, a table, votes, or a folder for each label
+    data:str=None,            # demo (default), the Pitt Image Ads, a table, votes, or a folder for each label
     backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     config:str='',            # Repeat the run of this config.json; --out, --overwrite, --data may stand beside it
@@ -168,12 +168,12 @@ def ads_study(
 ):
     "Compare backbones on a data set: tables, pictures, trained models and report.html in one folder"
     with user_errors('ads_study'):
-        if config: return _repeat(config, data or None, dict(out=out, overwrite=overwrite, n_workers=n_workers),
+        if config: return _repeat(config, data, dict(out=out, overwrite=overwrite, n_workers=n_workers),
             locals())
         from ads_sentiment.models.backbones import backbones as known
         names = _list(backbones) or (['efficientnet_lite0'] if ablate else known)
         r = _recipe(recipe, change, ablate, steps)
-        data = data or 'demo'
+        data = 'demo' if data is None else data
         source = _source(data, min_votes, drop, keep, keep_images, download, image_col=image_col, label_col=label_col,
             annotator_col=annotator_col, split_col=split_col, sep=sep)
         settings = dict(weights=weights, seed=seed, seeds=seeds, split=split, splits=splits, size=size,
