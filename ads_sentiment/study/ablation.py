@@ -7,7 +7,6 @@ __all__ = ['detours', 'Step', 'plan', 'step_scores', 'plot_ablation', 'run_ablat
 
 # %% ../../nbs/study/06_ablation.ipynb #a76b229b
 from ..core import choose, digest, took, write_csv
-from ..data.images import BilateralFilter, prepare_images
 from ..evaluation.bootstrap import mean_ci, paired_test
 from ..evaluation.metrics import ece, log_loss
 from ..recipes import Recipe, get_recipe, steps, tuned, ablation_walk
@@ -16,8 +15,7 @@ from ..style import in_style, new_figure, palette, save_figure
 from ads_sentiment.training.request import (check_digest, check_out, check_request, open_run, prepare_run, run_config,
     run_settings)
 from ..training.run import note_data, run_folder
-from ..training.trials import TrialSpec, run_trials
-import itertools
+from ..training.trials import run_trials
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -74,15 +72,13 @@ def step_scores(
     seed    # Of the bootstrap
 )->dict:
     "Scores of a step, its effect against the step before it, and its ratio to the first"
-    ci,effect,whole,res = mean_ci(trials, seed=seed),paired_test(trials, before, seed=seed),paired_test(trials, first,
-        seed=seed),_means(trials)
+    ci,res = mean_ci(trials, seed=seed),_means(trials)
+    effect,whole = (paired_test(trials, other, seed=seed) for other in (before, first))
     for m in ('macro_f1', 'mean_ap'):
-        res |= {m: ci['mean'][m], f'{m}_low': ci.low[m], f'{m}_high': ci.high[m], f'{m}_sd_seeds': ci.sd_seeds[m],
-            f'{m}_sd_splits': ci.sd_splits[m],
-                f'{m}_effect': effect['diff'][m], f'{m}_effect_low': effect.diff_low[m],
-                    f'{m}_effect_high': effect.diff_high[m],
-                f'{m}_ratio': whole.ratio[m], f'{m}_ratio_low': whole.ratio_low[m],
-                    f'{m}_ratio_high': whole.ratio_high[m]}
+        res |= {m: ci['mean'][m], f'{m}_low': ci.low[m], f'{m}_high': ci.high[m],
+            f'{m}_sd_seeds': ci.sd_seeds[m], f'{m}_sd_splits': ci.sd_splits[m], f'{m}_effect': effect['diff'][m],
+            f'{m}_effect_low': effect.diff_low[m], f'{m}_effect_high': effect.diff_high[m],
+            f'{m}_ratio': whole.ratio[m], f'{m}_ratio_low': whole.ratio_low[m], f'{m}_ratio_high': whole.ratio_high[m]}
     return res
 
 # %% ../../nbs/study/06_ablation.ipynb #1b16c6f2
@@ -113,12 +109,10 @@ def _step_row(step, facts, scores, base, ads, settings):
     s,seeds = settings,list(settings.seed_range)
     seconds = sum(f['feature_seconds'] + f['head_seconds'] for f in facts)
     return {**scores, 'changes': ', '.join(f'{k}={v}' for k,v in step.changes.items()),
-        'compared_with': step.compared_with,
-        'detour': step.name in detours, **base, 'data': ads.name, 'split': s.split, 'n_splits': s.splits,
-            'n_seeds': len(seeds),
+        'compared_with': step.compared_with, 'detour': step.name in detours, **base,
+        'data': ads.name, 'split': s.split, 'n_splits': s.splits, 'n_seeds': len(seeds),
         'seeds': ' '.join(map(str, seeds)), 'n_images': len(ads), 'n_labels': len(ads.vocab),
-            'device': facts[0]['device'],
-        'seconds': seconds, 'note': ads.note}
+        'device': facts[0]['device'], 'seconds': seconds, 'note': ads.note}
 
 # %% ../../nbs/study/06_ablation.ipynb #b46667fb
 def _ablate(name, data, other, todo, out, settings):
@@ -126,26 +120,22 @@ def _ablate(name, data, other, todo, out, settings):
     trials,rows,s = {},[],settings
     base = baseline_scores(data.splits, s.seed)
     for step in todo:
-        pairs = itertools.product(range(s.splits), s.seed_range)
-        specs = [TrialSpec(name, step.recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,seed in pairs]
         home = out/'trials'/name.replace('/', '_')/digest(asdict(step.recipe))
-        done = run_trials(specs, other if step.recipe.reencode else data.splits, home)
+        done = run_trials(s.specs(name, step.recipe), other if step.recipe.reencode else data.splits, home)
         trials[step.name],facts = [t for t,_ in done],[f for _,f in done]
         scores = step_scores(trials[step.name], trials[step.compared_with], trials[todo[0].name], s.seed)
         rows.append(dict(backbone=name, weights=facts[0]['weights'], step=step.name,
             **_step_row(step, facts, scores, base, data.splits[0], s)))
         r = rows[-1]
         print(f"{name:20} {step.name:28} macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, "
-            f"{r['macro_f1_high']:.3f}], "
-              f"mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]{took(r['seconds'])}",
-                  flush=True)
+              f"{r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f} [{r['mean_ap_low']:.3f}, {r['mean_ap_high']:.3f}]"
+              f"{took(r['seconds'])}", flush=True)
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/06_ablation.ipynb #ebac23e9
 def _reencoded(data, settings):
     "The splits of a run with images that went through JPEG after each step of their preparation"
-    filt = BilateralFilter(**settings.filter) if settings.filter else None
-    again,_ = prepare_images(data.source, size=settings.prepare_size, filt=filt, reencode=True)
+    again,_ = settings.prepare(data.source, reencode=True)
     return [replace(a, paths=again.paths.loc[a.targs.index], pipeline=again.pipeline) for a in data.splits]
 
 # %% ../../nbs/study/06_ablation.ipynb #7826f082
@@ -173,7 +163,7 @@ def run_ablation(
         other = _reencoded(images, settings) if any(s.recipe.reencode for s in todo) else None
         tables = [_ablate(n, images, other, todo, out, settings) for n in names]
         write_csv(pd.concat(tables), out/'ablation.csv')
-        for n,t in zip(names, tables): save_figure(plot_ablation(t),
-            out/'figures'/f"ablation_{n.replace('/', '_')}.png")
+        for n,t in zip(names, tables):
+            save_figure(plot_ablation(t), out/'figures'/f"ablation_{n.replace('/', '_')}.png")
         print(f"table: {out/'ablation.csv'}", flush=True)
     return out

@@ -109,8 +109,8 @@ def run_per_label(
 )->pd.DataFrame: # As `per_label`, with positives per split; an empty threshold: never predicted
     "Scores per label"
     labels = per_label(trial.preds, trial.targs, ads.vocab, trial.thresholds, trial.min_labels)
-    for i,s in enumerate(('train', 'valid', 'test')): labels.insert(1+i, f'{s}_positives',
-        ads.targs[(ads.split==s).to_numpy()].sum().to_numpy())
+    for i,s in enumerate(('train', 'valid', 'test')):
+        labels.insert(1+i, f'{s}_positives', ads.targs[(ads.split==s).to_numpy()].sum().to_numpy())
     labels.insert(0, 'backbone', backbone)
     return labels.assign(threshold=labels.threshold.replace(np.inf, np.nan),
         predictable=np.where(labels.predictable, 'yes', 'no'))
@@ -148,10 +148,9 @@ def result_row(
     total = sum(f['feature_seconds'] + f['head_seconds'] for f in facts)
     row = dict(backbone=spec.backbone, weights=weights, data=ads.name, n_splits=len({f['split'] for f in facts}),
         seeds=' '.join(map(str, seeds)), **more, **scores, **trained,
-        params_m=size['params (M)'], gflops=size['GFLOPs'], n_train=n['train'], n_valid=n['valid'], n_test=n['test'],
-            n_labels=len(ads.vocab),
-        device=first['device'], engine=first['engine'], feature_seconds=first['feature_seconds'],
-            head_seconds=first['head_seconds'],
+        params_m=size['params (M)'], gflops=size['GFLOPs'],
+        n_train=n['train'], n_valid=n['valid'], n_test=n['test'], n_labels=len(ads.vocab),
+        **{k: first[k] for k in ('device', 'engine', 'feature_seconds', 'head_seconds')},
         total_seconds=total, note=ads.note)
     return {k: _plain(v) for k,v in row.items()}
 
@@ -166,18 +165,15 @@ def run_backbone(
     after=None       # Called with (learner, folder) after the first training, for pictures
 )->dict: # The row of `results.csv`, also written as `result.json`
     "Train and measure one backbone and write its tables and its predictor"
-    folder,s = Path(folder),settings
-    pairs = itertools.product(range(len(splits)), s.seed_range)
-    specs = [TrialSpec(name, recipe, seed, k, s.weights, s.size, s.engine, s.n_workers) for k,seed in pairs]
+    folder,specs = Path(folder),settings.specs(name, recipe)
     def first(spec, learn, trial, facts):
-        facts |= dict(seed=spec.seed, split=spec.split) # saved with the trial
         if spec is not specs[0]: return
         _write_first(spec, learn, trial, splits[0], folder)
         if after: after(learn, folder)
     done = run_trials(specs, splits, folder/'trials', first)
     trials,facts = [t for t,_ in done],[f for _,f in done]
-    row = result_row(specs[0], splits[0], facts, trial_scores(trials, splits, s.seed), split=s.split,
-        recipe=recipe_name)
+    row = result_row(specs[0], splits[0], facts, trial_scores(trials, splits, settings.seed),
+        split=settings.split, recipe=recipe_name)
     known = (f'{m}{end}' for m in ('macro_f1', 'mean_ap', 'annotator_macro_f1') for end in ('', '_low', '_high'))
     add_scores(folder, row['split'], **{k: row[k] for k in known if k in row})
     write_json(row, folder/'result.json')
@@ -187,8 +183,8 @@ def run_backbone(
 def shown_ads(ads, n=3, seed=42)->list:
     "A few test ads with many labels, by name"
     test = ads.targs[ads.split=='test']
-    return list(test.sample(frac=1, random_state=seed).sum(axis=1).sort_values(ascending=False,
-        kind='stable').index[:n])
+    n_labels = test.sample(frac=1, random_state=seed).sum(axis=1)
+    return list(n_labels.sort_values(ascending=False, kind='stable').index[:n])
 
 # %% ../../nbs/study/05_study.ipynb #3cd11c89
 def _backbone_figures(learn, folder, data, figures, cams):
@@ -208,8 +204,9 @@ def _data_figures(data, figures, settings):
     ads,size = data.splits[0],settings.prepare_size
     save_figure(plot_label_counts(ads.targs, ads.split), figures/'label_distribution.png')
     before = [read_image(data.files[i]).resize((size,size), Image.Resampling.BILINEAR) for i in shown_ads(ads, 2)]
-    if settings.filter: save_figure(plot_filter(before, [prepare_pixels(im, spec=settings.filter) for im in before]),
-        figures/'filter_before_after.png')
+    if settings.filter:
+        after = [prepare_pixels(im, spec=settings.filter) for im in before]
+        save_figure(plot_filter(before, after), figures/'filter_before_after.png')
     save_figure(plot_transforms(transform_gallery(data.files)), figures/'transforms.png')
 
 # %% ../../nbs/study/05_study.ipynb #28716816
@@ -238,8 +235,8 @@ def _collect(out, names, seed):
     "The tables of all backbones, one below the other, from their folders"
     run = Run(out)
     write_csv(pd.DataFrame([read_json(run.home(n)/'result.json') for n in names]), out/'results.csv')
-    for table in ('per_label', 'history', 'predictions'): write_csv(pd.concat([read_rows(run.home(n)/f'{table}.csv')
-        for n in names]), out/f'{table}.csv')
+    for table in ('per_label', 'history', 'predictions'):
+        write_csv(pd.concat([read_rows(run.home(n)/f'{table}.csv') for n in names]), out/f'{table}.csv')
     write_csv(_pairs(run, names, seed), out/'paired.csv')
 
 # %% ../../nbs/study/05_study.ipynb #3533450c
@@ -253,9 +250,8 @@ def _run_one(out, name, data, recipe, recipe_name, settings, cams):
         r = run_backbone(name, data.splits, part, recipe, settings, recipe_name, draw)
         part.rename(folder)
     print(f"{name} ({r['weights']}): macro-F1 {r['macro_f1']:.3f} [{r['macro_f1_low']:.3f}, "
-        f"{r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; "
-          f"all labels {r['all_labels_macro_f1']:.3f}, chance mAP {r['chance_mean_ap']:.3f}{took(t['seconds'])}",
-              flush=True)
+          f"{r['macro_f1_high']:.3f}], mAP {r['mean_ap']:.3f}; all labels {r['all_labels_macro_f1']:.3f}, "
+          f"chance mAP {r['chance_mean_ap']:.3f}{took(t['seconds'])}", flush=True)
 
 # %% ../../nbs/study/05_study.ipynb #e5ba888c
 def run_study(

@@ -15,10 +15,11 @@ from ..models.backbones import backbones, get_backbone
 from ..models.engines import check_engine
 from ..models.weights import load_body, top_layers
 from .predictor import package_versions
-from .trials import InputSize, Seed, Workers
-import hashlib,os,shlex,sys
+from .trials import InputSize, Seed, TrialSpec, Workers
+import hashlib,itertools,os,shlex,sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 import pandas as pd
@@ -41,6 +42,14 @@ class RunSettings:
 
     @property
     def seed_range(self): return range(self.seed, self.seed + self.seeds)
+    def specs(self, backbone:str, recipe)->list: # Of `TrialSpec`
+        "The trials of one backbone and recipe: every split with every seed"
+        return [TrialSpec(backbone, recipe, seed, k, self.weights, self.size, self.engine, self.n_workers)
+                for k,seed in itertools.product(range(self.splits), self.seed_range)]
+    def prepare(self, ads, reencode:bool=False): # As `prepare_images`
+        "Prepare the images of a data set as the settings say"
+        filt = BilateralFilter(**self.filter) if self.filter else None
+        return prepare_images(ads, size=self.prepare_size, filt=filt, reencode=reencode)
 
 # %% ../../nbs/training/03_request.ipynb #59efcaa2
 def run_settings(
@@ -69,11 +78,11 @@ def check_out(
     overwrite:bool=False # May a run in it be replaced?
 )->Path: # `out`
     "Raise an `AdsError` unless `out` is new, empty, or holds a run"
-    if not str(out).strip(): raise AdsError("out='': expected a folder for the run, such as runs/demo (command line: "
-        "--out)")
+    if not str(out).strip():
+        raise AdsError("out='': expected a folder for the run, such as runs/demo (command line: --out)")
     out = Path(out)
-    if out.exists() and not out.is_dir(): raise AdsError(f'{out} is a file; give a folder for the run (command line: '
-        '--out)')
+    if out.exists() and not out.is_dir():
+        raise AdsError(f'{out} is a file; give a folder for the run (command line: --out)')
     if not out.exists() or not any(out.iterdir()): return out
     ours = (out/'config.json').exists() and 'data_digest' in read_json(out/'config.json')
     if ours: return out
@@ -133,8 +142,8 @@ def run_config(
     "What determines a run, for `config.json`; a file of weights counts by its content"
     content = file_digest(settings.weights) if Path(settings.weights).is_file() else None
     return dict(data=source.name, data_note=source.note, data_digest=data_digest(source), source=source.source,
-        **more, **asdict(settings),
-        weights_digest=content, interval_level=.95, command=started_by(), versions=package_versions())
+        **more, **asdict(settings), weights_digest=content,
+        interval_level=.95, command=started_by(), versions=package_versions())
 
 # %% ../../nbs/training/03_request.ipynb #e8b8ae4d
 def check_digest(
@@ -144,8 +153,7 @@ def check_digest(
     "Raise an `AdsError` unless the data are those of another run"
     if same_data in (None, config['data_digest']): return
     raise AdsError(f"{config['data']}: these are not the data of that run (digest {config['data_digest']} here, "
-        f"{same_data} there); "
-        'images, labels, votes or split have changed')
+        f'{same_data} there); images, labels, votes or split have changed')
 
 # %% ../../nbs/training/03_request.ipynb #b93d6947
 @dataclass(eq=False)
@@ -160,7 +168,7 @@ class RunData:
     def files(self): # Series of paths, by image
         "The source files of the images that are used"
         return self.source.paths.loc[self.splits[0].targs.index]
-    @property
+    @cached_property
     def leaks(self): # As from `ads_sentiment.data.splits.leaks`
         "The pairs that the first split divides"
         return leaks(self.pairs, self.splits[0].split)
@@ -177,8 +185,9 @@ def open_run(
     n,folds = int((ads.split!='test').sum()),max(r.folds for r in recipes)
     soft = any(r.targets=='soft' for r in recipes)
     if ads.votes is None and soft: raise AdsError(f"targets='soft': {ads.name} has labels but no votes")
-    if folds > n: raise AdsError(f'folds={folds}: {ads.name} has {n} images for training and validation; expected at '
-        'most as many folds')
+    if folds > n:
+        raise AdsError(f'folds={folds}: {ads.name} has {n} images for training and validation; '
+            'expected at most as many folds')
     return ads
 
 # %% ../../nbs/training/03_request.ipynb #e4b2c1e6
@@ -188,9 +197,8 @@ def prepare_run(
     reencode:bool=False   # As in `ImagePipeline`
 )->RunData:
     "Prepare the images of a run, look for near-duplicates and make its splits"
-    filt = BilateralFilter(**settings.filter) if settings.filter else None
     with stage(f'images read, resized to {settings.prepare_size} px and filtered'):
-        ads,skipped = prepare_images(source, size=settings.prepare_size, filt=filt, reencode=reencode)
+        ads,skipped = settings.prepare(source, reencode)
     if len(skipped): print(f'{len(skipped)} images can not be read; skipped.csv says why', flush=True)
     with stage('near-duplicates looked for'): pairs = near_duplicates(ads)
     groups = duplicate_groups(ads.targs.index, pairs)

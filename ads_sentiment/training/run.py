@@ -27,10 +27,13 @@ def _with_ends(names): return [f'{n}{end}' for n in names for end in ('', '_low'
 
 text_columns = dict(
     results=['backbone', 'weights', 'data', 'split', 'seeds', 'recipe'],
-    per_label=['backbone', 'label'], history=['backbone'], predictions=['backbone', 'file', 'split', 'truth',
-        'predicted'],
-    skipped=['file', 'reason'], paired=['first', 'second', 'metric', 'verdict'], agreement=['label'],
-        leaks=['a', 'b', 'split_a', 'split_b'])
+    per_label=['backbone', 'label'],
+    history=['backbone'],
+    predictions=['backbone', 'file', 'split', 'truth', 'predicted'],
+    skipped=['file', 'reason'],
+    paired=['first', 'second', 'metric', 'verdict'],
+    agreement=['label'],
+    leaks=['a', 'b', 'split_a', 'split_b'])
 
 # %% ../../nbs/training/04_run.ipynb #86913558
 number_columns = dict(
@@ -38,17 +41,19 @@ number_columns = dict(
         'most_frequent_macro_f1', 'prevalence_random_macro_f1', 'chance_mean_ap'],
     per_label=['train_positives', 'test_positives', 'threshold', 'precision', 'recall', 'f1', 'ap', 'roc_auc', 'tp',
         'fp', 'fn', 'tn'],
-    history=['train_loss', 'valid_loss', 'mean_ap'], paired=['diff', 'diff_low', 'diff_high', 'ratio', 'ratio_low',
-        'ratio_high', 'p'],
-    agreement=['votes', 'share', 'alpha', 'low', 'high'], leaks=['distance'])
+    history=['train_loss', 'valid_loss', 'mean_ap'],
+    paired=['diff', 'diff_low', 'diff_high', 'ratio', 'ratio_low', 'ratio_high', 'p'],
+    agreement=['votes', 'share', 'alpha', 'low', 'high'],
+    leaks=['distance'])
 optional_numbers = dict(
-    results=['roc_auc', 'top1_hit', 'top3_hit', *(f'{m}_sd_{s}' for m in ('macro_f1', 'mean_ap')
-        for s in ('seeds', 'splits')), 'l2', 'epochs',
-        'best_loss_epoch', 'best_f1_epoch', 'image_size', 'params_m', 'gflops', 'n_train', 'n_valid', 'n_test',
-            'n_labels',
-        'feature_seconds', 'head_seconds', 'total_seconds', 'none_macro_f1', *_with_ends(annotator_score_columns)],
-    history=['epoch', 'l2', 'lr', 'macro_f1'], per_label=['valid_positives', 'share', 'mean_prob', 'ece'],
-        paired=['a', 'b'])
+    results=['roc_auc', 'top1_hit', 'top3_hit',
+        *(f'{m}_sd_{s}' for m in ('macro_f1', 'mean_ap') for s in ('seeds', 'splits')),
+        'l2', 'epochs', 'best_loss_epoch', 'best_f1_epoch', 'image_size', 'params_m', 'gflops',
+        'n_train', 'n_valid', 'n_test', 'n_labels', 'feature_seconds', 'head_seconds', 'total_seconds',
+        'none_macro_f1', *_with_ends(annotator_score_columns)],
+    history=['epoch', 'l2', 'lr', 'macro_f1'],
+    per_label=['valid_positives', 'share', 'mean_prob', 'ece'],
+    paired=['a', 'b'])
 optional_tables = ('paired', 'agreement', 'leaks')
 
 # %% ../../nbs/training/04_run.ipynb #5dcefd5c
@@ -66,8 +71,9 @@ def read_rows(
     if not lines: raise AdsError(f'{path}: the file is empty. {_mend}')
     head = lines[0][1]
     for i,row in lines[1:]:
-        if len(row) != len(head): raise AdsError(f'{path}, line {i}: {len(row)} fields under a head of {len(head)}; '
-            f'the file is damaged. {_mend}')
+        if len(row) != len(head):
+            raise AdsError(f'{path}, line {i}: {len(row)} fields under a head of {len(head)}; '
+                f'the file is damaged. {_mend}')
     return pd.DataFrame([row for _,row in lines[1:]], columns=head, dtype=object)
 
 # %% ../../nbs/training/04_run.ipynb #3e7f94fd
@@ -75,8 +81,8 @@ def _numbers(s, path):
     "Texts to floats, an empty text to NaN; raises an `AdsError` that names file, row and column of anything else"
     v = pd.to_numeric(s.where(s.str.strip() != '', 'nan'), errors='coerce')
     bad = v.isna() & ~s.str.strip().str.lower().isin(['', 'nan'])
-    if bad.any(): raise AdsError(f'{path}, row {bad.idxmax()+1}: column {s.name} has {s[bad.idxmax()]!r}; expected a '
-        'number')
+    if bad.any():
+        raise AdsError(f'{path}, row {bad.idxmax()+1}: column {s.name} has {s[bad.idxmax()]!r}; expected a number')
     return v.astype(float)
 
 # %% ../../nbs/training/04_run.ipynb #e8a08e4b
@@ -88,8 +94,7 @@ def read_run_table(
     path,needed = Path(folder)/f'{name}.csv',text_columns[name] + number_columns.get(name, [])
     if not path.is_file():
         if name in optional_tables: return None
-        raise AdsError(f'{path} is missing; expected the folder of a finished run. Start the run again and it '
-            'continues')
+        raise AdsError(f'{path} is missing; expected the folder of a finished run. Start it again and it continues')
     df = read_rows(path)
     if df.empty and name in optional_tables: return None
     missing = [c for c in needed if c not in df]
@@ -105,12 +110,12 @@ class Run:
         folder # Such as runs/demo
     ):
         self.folder = Path(folder)
-        if not self.folder.is_dir(): raise AdsError(f'{folder}: no such folder; expected the folder of a finished '
-            'run, such as runs/demo')
+        if not self.folder.is_dir():
+            raise AdsError(f'{folder}: no such folder; expected the folder of a finished run, such as runs/demo')
         path = self.folder/'config.json'
         self.config = read_json(path, what='configuration of the run')
-        if not isinstance(self.config,
-            dict): raise AdsError(f'{path}: expected a JSON object, found a {type(self.config).__name__}')
+        if not isinstance(self.config, dict):
+            raise AdsError(f'{path}: expected a JSON object, found a {type(self.config).__name__}')
 
     def __repr__(self):
         return f"Run {self.folder}: {self.config.get('data')}, {', '.join(self.config.get('backbones', []))}"
@@ -146,12 +151,14 @@ def check_unique(
 ):
     "Raise an `AdsError` if a table of a run has two rows for the same thing"
     by = 'l2' if 'l2' in run.history else 'epoch'
-    if by not in run.history: raise AdsError(f"{run.folder/'history.csv'}: column epoch or l2 is missing; there is: "
-        f"{', '.join(run.history.columns)}")
+    if by not in run.history:
+        there = ', '.join(run.history.columns)
+        raise AdsError(f"{run.folder/'history.csv'}: column epoch or l2 is missing; there is: {there}")
     for name,key in [('results', ['backbone']), ('per_label', ['backbone', 'label']), ('history', ['backbone', by])]:
         twice = getattr(run, name).duplicated(key)
-        if twice.any(): raise AdsError(f"{run.folder/name}.csv, row {twice.idxmax()+1}: the same {' and '.join(key)} "
-            "for a second time; expected one row each")
+        if twice.any():
+            where,what = f'{run.folder/name}.csv, row {twice.idxmax()+1}',' and '.join(key)
+            raise AdsError(f'{where}: the same {what} for a second time; expected one row each')
 
 # %% ../../nbs/training/04_run.ipynb #3c477f48
 _may_differ = ('versions', 'backbones', 'command', 'source', 'n_workers')
@@ -164,11 +171,10 @@ def same_run(
     if not (out/'config.json').exists(): return
     old = read_json(out/'config.json')
     def short(v): return v if len(v := str(v))<=60 else f'{v[:57]}...'
-    differ = [f'{k}: {short(old.get(k))} there, {short(config[k])} now' for k in config if k not in _may_differ
-        and old.get(k)!=config[k]]
-    if differ: raise AdsError(f"{out} holds a run with other settings ({', '.join(differ)}); give another folder "
-        "(command line: --out) "
-        'or start anew with overwrite=True (--overwrite)')
+    unlike = [k for k in config if k not in _may_differ and old.get(k)!=config[k]]
+    differ = ', '.join(f'{k}: {short(old.get(k))} there, {short(config[k])} now' for k in unlike)
+    if unlike: raise AdsError(f'{out} holds a run with other settings ({differ}); give another folder '
+        '(command line: --out) or start anew with overwrite=True (--overwrite)')
 
 # %% ../../nbs/training/04_run.ipynb #15c0f657
 @contextmanager
@@ -199,14 +205,13 @@ def note_data(
     ads = data.splits[0]
     n = {f'n_{s}': int((ads.split==s).sum()) for s in ('train', 'valid', 'test')}
     counts = dict(n_images=len(ads), n_labels=len(ads.vocab), **n, n_absent=len(ads.absent),
-        n_skipped=len(data.skipped),
-        n_duplicate_pairs=len(data.pairs), n_leaks=len(data.leaks))
+        n_skipped=len(data.skipped), n_duplicate_pairs=len(data.pairs), n_leaks=len(data.leaks))
     config = read_json(out/'config.json')
     write_json({**config, **counts}, out/'config.json')
     write_csv(data.skipped, out/'skipped.csv')
     write_csv(data.leaks, out/'leaks.csv')
-    if ads.votes is not None: write_csv(agreement(ads.votes[ads.vocab], ads.annotators, seed=config.get('seed', 42)),
-        out/'agreement.csv')
+    if ads.votes is None: return
+    write_csv(agreement(ads.votes[ads.vocab], ads.annotators, seed=config.get('seed', 42)), out/'agreement.csv')
 
 # %% ../../nbs/training/04_run.ipynb #7ed0ff35
 def same_again(
@@ -215,15 +220,14 @@ def same_again(
 )->dict: # Arguments of `run_study` or `run_ablation`, and `kind`, which of the two it was
     "Read from a configuration what a run was asked to do; raises an `AdsError` for a file that does not say so"
     path = Path(path)
+    if not path.is_dir() and path.name!='config.json':
+        raise AdsError(f'{path} is no config.json; expected that of a run, or its folder')
     run = Run(path if path.is_dir() else path.parent)
-    if path.is_file() and path.name!='config.json': raise AdsError(f'{path} is no config.json; expected that of a '
-        'run, or its folder')
     c,source = run.config,run.config.get('source')
-    if 'data_digest' not in c: raise AdsError(f"{run.folder/'config.json'} has no data_digest; expected the "
-        "configuration of a run")
+    if 'data_digest' not in c:
+        raise AdsError(f"{run.folder/'config.json'} has no data_digest; expected the configuration of a run")
     if data is None and not source: raise AdsError(f'{run.folder}: this run was started from Python with data that no '
-        'path names; '
-        'name the same data (command line: --data)')
+        'path names; name the same data (command line: --data)')
     kind = 'ablation' if 'ablation' in c else 'study'
     asked = dict(only=list(c['ablation'])) if kind=='ablation' else dict(recipe=run.recipe)
     opened = source if data is None else dict(data=data)

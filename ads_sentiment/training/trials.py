@@ -38,15 +38,15 @@ class TrialSpec:
 # %% ../../nbs/training/02_trials.ipynb #a3815686
 def trial_facts(
     learn, # From `ads_learner`, its head fitted
-    **seconds
+    **more # Seed, split and seconds
 )->dict: # JSON values
-    "How a model was trained: weights, what the solver chose, input size, engine, device, seconds"
+    "How a model was trained: weights, what the solver chose, input size, engine, device, and `more`"
     r,fit = learn.recipe,learn.fit_result
     best = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'),
         best_f1_epoch=fit.best_epochs.get('macro_f1'))
     chosen = best if r.solver=='adam' else dict(l2=fit.l2)
     return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=ads_device().type,
-        engine=learn.extractor.engine_used or 'eager', **seconds)
+        engine=learn.extractor.engine_used or 'eager', **more)
 
 # %% ../../nbs/training/02_trials.ipynb #e225a32e
 def run_trial(
@@ -62,7 +62,9 @@ def run_trial(
     preds,targs = learn.split_preds('test')
     images = ads.targs.index[ads.split=='test']
     trial = Trial(preds, targs, fit.thresholds, spec.recipe.min_labels, spec.split, spec.seed, images)
-    return learn, trial, trial_facts(learn, feature_seconds=f['seconds'], head_seconds=h['seconds'])
+    facts = trial_facts(learn, seed=spec.seed, split=spec.split,
+        feature_seconds=f['seconds'], head_seconds=h['seconds'])
+    return learn, trial, facts
 
 # %% ../../nbs/training/02_trials.ipynb #2fd8138e
 def save_trial(trial, path):
