@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation bench maps test dev docs readme clean help
+.PHONY: study ablation bench maps test notebooks stale results dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
@@ -11,6 +11,9 @@ help:
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
 	@echo "make test    all notebooks and all of tests/"
+	@echo "make notebooks  run all notebooks and store their outputs"
+	@echo "make stale   which stored outputs no longer match what the notebooks give"
+	@echo "make results which script writes which CSV or picture; makes the stale ones anew"
 	@echo "make dev     environment and git hooks for working on the notebooks"
 	@echo "make readme  README.md from nbs/index.ipynb"
 	@echo "make docs    the documentation site (needs Quarto)"
@@ -45,6 +48,16 @@ endif
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# one after the other, each stored as soon as it has run
+notebooks: dev
+	for nb in $$(find nbs -name '*.ipynb' -not -path '*checkpoints*' | sort); do \
+		$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \
+			--ExecutePreprocessor.timeout=900 $$nb || exit 1; done
+	$(BIN)/nbdev_clean
+
+stale: $(READY)
+	$(BIN)/python tests/run_notebooks.py
 
 # the kernel of this environment draws no bars and tells no seconds, so that a notebook that is run and saved changes in its results only
 dev: $(READY)

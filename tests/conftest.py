@@ -5,6 +5,7 @@ import pytest
 
 os.environ.setdefault('ADS_PROGRESS', '0')
 counts = dict(passed=0, failed=0, skipped=0)
+stale = [] # cells of notebooks whose outputs are not those that are stored
 left_out = [] # checks in notebooks that did not run; the output of a test that passes is not shown, so they are listed at the end
 
 def pytest_runtest_logreport(report):
@@ -16,6 +17,7 @@ def pytest_collectreport(report):
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
+    for o in stale: print(f'other outputs than stored: {o}')
     for o in left_out: print(f'skipped: {o}')
     if not config.option.collectonly: print(f"{counts['passed']} passed, {counts['failed']} failed" + (f", {counts['skipped']} skipped" if counts['skipped'] else ''))
 
@@ -31,6 +33,11 @@ def pitt(): return _fixture_folder('ADS_PITT')
 
 @pytest.fixture(scope='session')
 def posters(): return _fixture_folder('ADS_POSTERS')
+
+@pytest.fixture()
+def stale_outputs():
+    "List the cells of a notebook whose outputs are not those that are stored"
+    return lambda nb, cells: stale.extend(f'{nb}: {c!r}' for c in cells)
 
 @pytest.fixture()
 def data_checks():

@@ -1,7 +1,7 @@
 "Every notebook runs from top to bottom; what the library is, is what the notebooks say; the README is the index."
 import json, os, shutil, subprocess, sys
 from pathlib import Path
-import pytest
+import pytest, run_notebooks
 
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
@@ -14,9 +14,24 @@ def run(*args, cwd=root, **env):
     return res
 
 @pytest.mark.parametrize('nb', notebooks)
-def test_notebook(nb, data_checks):
-    assert run(bin/'nbdev_test', '--path', nb, '--n_workers', '0').returncode == 0
+def test_notebook(nb, data_checks, stale_outputs, tmp_path):
+    "Cells whose outputs differ from the stored ones are listed at the end; `make stale` fails on them"
+    passed,stale = run_notebooks.run(root/nb, tmp_path/'log')
+    print((tmp_path/'log').read_text(encoding='utf-8')[-5000:])
+    assert passed
+    stale_outputs(nb, stale)
     data_checks(nb, (root/nb).read_text(encoding='utf-8'))
+
+@pytest.mark.parametrize('a,b,same', [('macro-F1 0.409', 'macro-F1 0.412', True), ('macro-F1 0.409', 'macro-F1 0.509', False),
+    ('12,341 images', '12,340 images', True), ('three labels', 'two labels', False), ('', 'a line', False)])
+def test_outputs_are_compared(a, b, same): assert run_notebooks.alike(a, b) is same
+
+def test_a_failing_notebook_fails(tmp_path):
+    "In a process of its own; the log tells which cell"
+    cells = [dict(cell_type='code', id='a', metadata={}, source=['1/0'], outputs=[], execution_count=None)]
+    (tmp_path/'x.ipynb').write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)), encoding='utf-8')
+    assert run_notebooks.run(tmp_path/'x.ipynb', tmp_path/'log')==(False, [])
+    assert 'ZeroDivisionError' in (tmp_path/'log').read_text()
 
 @pytest.fixture(scope='session')
 def copy(tmp_path_factory):
