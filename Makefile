@@ -13,7 +13,7 @@ help:
 	@echo "make test    all notebooks and all of tests/"
 	@echo "make notebooks  run all notebooks and store their outputs"
 	@echo "make stale   which stored outputs no longer match what the notebooks give"
-	@echo "make results which script writes which CSV or picture; makes the stale ones anew"
+	@echo "make results which command writes which measured table, and which are out of date; ANEW=1 runs them"
 	@echo "make dev     environment and git hooks for working on the notebooks"
 	@echo "make readme  README.md from nbs/index.ipynb"
 	@echo "make docs    the documentation site (needs Quarto)"
@@ -58,6 +58,10 @@ notebooks: dev
 
 stale: $(READY)
 	$(BIN)/python tests/run_notebooks.py
+
+# make results ANEW=1 runs the commands of those that are out of date, which can take hours
+results: $(READY)
+	$(BIN)/python benchmarks/results.py $(if $(ANEW),--anew)
 
 # the kernel of this environment draws no bars and tells no seconds, so that a notebook that is run and saved changes in its results only
 dev: $(READY)
