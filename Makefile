@@ -72,7 +72,12 @@ readme: $(READY)
 	$(BIN)/jupyter nbconvert nbs/index.ipynb --to markdown --output-dir . --output README \
 		--NbConvertApp.output_files_dir=nbs/images \
 		--RegexRemovePreprocessor.enabled=True --RegexRemovePreprocessor.patterns='^#\|\s*hide'
-	awk '/^```/ { n++; if (n%2 && $$0 == "```") $$0 = "```python" } { print }' README.md | sed -E 's#\]\((nbs/)?([0-9A-Za-z_/]+\.(ipynb|jpg|png))#](nbs/\2#g' | cat -s > README.new && mv README.new README.md
+	awk '/^```/ { open = !open; if (open && $$0 == "```") $$0 = "```python" } \
+		/^#\| fig-alt: / { alt = $$0; gsub(/^#\| fig-alt: "|"$$/, "", alt) } /^!\[(jpeg|png)\]/ { sub(/\[[a-z]+\]/, "[" alt "]") } \
+		skip { skip = open; next } /^#\| echo: false/ { skip = 1; fence = ""; next } \
+		/^(#\||:::)/ { next } fence != "" { print fence; fence = "" } \
+		open && /^```/ { fence = $$0; next } { print }' README.md \
+		| sed -E 's#\]\((nbs/)?([0-9A-Za-z_/]+\.(ipynb|jpg|png|md))#](nbs/\2#g' | cat -s > README.new && mv README.new README.md
 
 docs: readme
 # after `readme`, so that nbdev finds README.md newer than its notebook and leaves it as it is

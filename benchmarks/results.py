@@ -57,6 +57,7 @@ results = [
     bench('growth', 'models/store', 'models/features', 'models/heads'),
     bench('gradcam', 'explain/gradcam'),
     bench('study', 'models/features', 'training/head_fit'),
+    Result('nbs/images/report.jpg', script('take_pictures', 'runs/demo'), ['benchmarks/take_pictures.py', *modules(['study/report'])]),
     Result('README.md', ['make', 'readme'], ['nbs/index.ipynb'])]
 
 def shown(command): return ' '.join(Path(c).name if str(c).startswith(str(bin)) else f"'{c}'" if ' ' in str(c) else str(c) for c in command)
