@@ -57,7 +57,8 @@ def faults(text, *folders, page=''):
     res = [f'`{n}` is not linked' for n in re.findall(r'(?<!\[)(?<!`)`([A-Za-z_][\w.]*)(?:\(\))?`(?!`)', re.sub(r'^#.*$', '', text, flags=re.M)) if n in public]
     for mark,alt,url,more in re.findall(r'(!?)\[([^\]]*)\]\(([^)\s]+)[^)]*\)(\{[^}]*\})?', text):
         file = url.split('#')[0]
-        there = any((f/file).exists() for f in folders) or os.path.normpath(f'{page}/{file}' if page else file) in pages
+        seen = file[1:] if file.startswith('/') else f'{page}/{file}' if page else file # from the top of the site, or from the page
+        there = any((f/file).exists() for f in folders) or os.path.normpath(seen) in pages
         if file and not re.match(r'https?:|mailto:|data:|attachment:', url) and not there: res.append(f'{url} leads nowhere')
         if mark and not (alt.strip() or 'fig-alt' in more): res.append(f'{url} has no alternative text')
     return res + [f'{m} is doubled' for m in re.findall(r'\[\[`[^`]+`\]', text)]
