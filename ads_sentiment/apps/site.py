@@ -157,7 +157,7 @@ class ApiDoc(ShowDocRenderer):
         link = f'[source]({source}){{.source-link}}' if source else ''
         call = f'```python\n{signature_text(self.nm, self.sig)}\n```' if callable(self.sym) else ''
         table = parameter_table(parameter_rows(self.sym, self.sig))
-        parts = [f'{level} {self.nm} {{#{self.nm.lower()}}}', link, call, self.docs, table]
+        parts = [f'{level} {self.nm} {{#{self.nm.lower()}}}', call, f'{self.docs} {link}'.strip(), table]
         own = _methods(self.sym) if inspect.isclass(self.sym) else []
         parts += [type(self)(m, title_level=self.title_level)._repr_markdown_() for m in own]
         return '\n\n'.join(p for p in parts if p)
