@@ -36,9 +36,9 @@ class TrainedOn:
     data:str=''                        # Name of the data set
     note:str=''                        # Its note, such as that demo ads say nothing about real ones
     split:str=''                       # 'reference' or 'stratified'
-    n_train:Count=0
-    n_valid:Count=0
-    n_test:Count=0
+    n_train:Count=0                    # Number of training images
+    n_valid:Count=0                    # Number of validation images; with folds, the head has learned from them too
+    n_test:Count=0                     # Number of test images
     scores:dict[str, float|None]=Field(default_factory=dict) # Test scores; `_low`, `_high`: ends of intervals
 
 # %% ../../nbs/training/01_predictor.ipynb #75495b25
@@ -54,9 +54,9 @@ class PredictorInfo:
     thresholds:list[Probability|None] # One per label; `None`: never predicted
     pipeline:ImagePipeline          # How an image becomes a tensor
     recipe:Recipe                   # How the head was trained
-    trained_on:TrainedOn=Field(default_factory=TrainedOn)
-    versions:dict[str, str]=Field(default_factory=dict)
-    format:Literal[3]=3
+    trained_on:TrainedOn=Field(default_factory=TrainedOn) # Data and scores
+    versions:dict[str, str]=Field(default_factory=dict) # As `package_versions` returns them
+    format:Literal[3]=3             # Number of this format; folders of another one are refused
 
     def __post_init__(self):
         n,n_th = len(self.vocab),len(self.thresholds)
