@@ -23,14 +23,14 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Recipe:
     "How images are prepared, a head is trained and labels are decided; the defaults are our best"
     reencode:bool=False       # Re-encode the image as JPEG after each step of its preparation
-    inputs:Literal['published', 'reference']='published' # Input size and normalization: the weights' or the reference study's
+    inputs:Literal['published', 'reference']='published' # Input size and normalization: the weights' or the study's
     aug:Literal['none', 'mild', 'reference']='none' # Augmentation of the training images, one of `augmentations`
     bn_train:bool=False       # BatchNorm of the body in training mode
     stages:Literal['last', 'all']='all' # Features of the last stage, or of all stages (multi-stage features)
     passes:Whole=1            # Number of cached augmented passes over the training images; 0: new ones in every epoch
-    targets:Literal['hard', 'soft']='hard' # 0/1 consensus labels, or shares of votes shrunk towards the label's frequency
+    targets:Literal['hard', 'soft']='hard' # Consensus labels, or vote shares shrunk towards the label's frequency
     prior_votes:NotNegative=2. # For soft targets: strength of the shrinkage, as a number of annotators
-    pos_weight:Literal['none', 'images', 'votes']='none' # Weights of positives: none, or a ratio of counts of images or votes
+    pos_weight:Literal['none', 'images', 'votes']='none' # Weights of positives: none, or ratios of image or vote counts
     pos_weight_cap:NotNegative=50. # Upper bound of these weights; 0: no bound
     head:Literal['linear', 'reference', 'fastai']='linear' # One linear layer, the backbone's own head, or fastai's head
     scale:Literal['none', 'standard', 'root']='root' # Scaling of the features; root: signed square roots, standardized
@@ -43,8 +43,8 @@ class Recipe:
     lr_min:NotNegative=.001   # For Adam: learning rate at the end of the cosine schedule
     bs:Annotated[int, Field(ge=2)]=32 # Batch size
     best_by:Literal['valid_loss', 'macro_f1', 'mean_ap']='valid_loss' # For Adam: criterion of the best epoch
-    calibration:Literal['none', 'temperature', 'platt']='platt' # Calibration: one slope, or a slope and an intercept per label
-    thresholds:Literal['logits', 'half', 'tuned', 'shrunk', 'expected']='expected' # Decision thresholds, as in `choose_thresholds`
+    calibration:Literal['none', 'temperature', 'platt']='platt' # One slope, or a slope and an intercept per label
+    thresholds:Literal['logits', 'half', 'tuned', 'shrunk', 'expected']='expected' # Decisions, as in `choose_thresholds`
     min_labels:Annotated[int, Field(ge=0, le=1)]=0 # 1: an image without a predicted label gets the nearest one
 
     def __post_init__(self): _check(self)
