@@ -47,13 +47,11 @@ style = {'figure.dpi': 72, 'figure.facecolor': 'white', 'savefig.facecolor': 'wh
     'axes.edgecolor': '#888888', 'axes.axisbelow': True, 'xtick.color': '#333333', 'ytick.color': '#333333',
     'grid.color': '#dddddd', 'grid.linewidth': .7, 'legend.frameon': False}
 
-
-
 # %% ../nbs/01_style.ipynb #b9191d6a
 def in_style(
     f # Plotting function that returns a figure
 ): # The same function in the library's style
-    "Decorate a plotting function: run it in the library's style and lay out the figure"
+    "Decorate a plotting function: run it in the library's style, and lay out its figure"
     @functools.wraps(f)
     def _inner(*args, **kwargs):
         with mpl.style.context(['default', style]):

@@ -33,10 +33,10 @@ _page = 'http://www.cs.pitt.edu/~kovashka/ads/'
 
 def pitt_files(
     subfolders=range(11),   # Which of the eleven zips of images, 0 to 10
-    annotations:bool=True,  # The zip of annotations too?
+    annotations:bool=True,  # Include the zip of annotations?
     base:str=None           # A mirror that holds all of them; default: the official addresses
 )->list: # `PittFile`s
-    "The files of the Pitt Image Ads release (Hussain et al., CVPR 2017); an unknown subfolder raises an `AdsError`"
+    "List the files of the Pitt Image Ads release (Hussain et al., CVPR 2017); an unknown subfolder raises an `AdsError`"
     if base is not None and not re.match(r'https?://[^/\s]+', str(base)):
         raise AdsError(f'base={base!r}: expected the address of a mirror, such as https://example.org/pitt')
     images,notes = (_images,_annotations) if base is None else [str(base).rstrip('/')]*2
@@ -50,7 +50,7 @@ def pitt_files(
 
 # %% ../../nbs/data/05_download.ipynb #ecc74e59
 def _refused(info):
-    "Why a member must not be unpacked, or None"
+    "Return why a member must not be unpacked, or None"
     for name in (info.orig_filename, info.filename):
         if not name: return 'it has no name'
         if '..' in name.split('/'): return 'it climbs out of the folder'
@@ -64,7 +64,7 @@ def _refused(info):
 _clutter = re.compile(r'(^|/)(__MACOSX/|\.DS_Store$|\._)')
 
 def _members(z, path):
-    "The files in an open zip by name, without what macOS adds; an unsafe member raises an `AdsError` that names it"
+    "Return the files in an open zip by name, without what macOS adds; an unsafe member raises an `AdsError`"
     for info in z.infolist():
         if why := _refused(info):
             raise AdsError(f'{path}: nothing was unpacked, because of the member {info.orig_filename!r}: {why}; '
@@ -73,7 +73,7 @@ def _members(z, path):
 
 # %% ../../nbs/data/05_download.ipynb #58b98069
 def _place_images(names, folder):
-    "Where each member goes: below `folder`, from the folder of that name on if the member has one"
+    "Map each member to a path below `folder`, from the folder of that name on if the member has one"
     res = {}
     for n in names:
         dirs = PurePosixPath(n).parts
@@ -91,7 +91,7 @@ def _find_member(names, file):
 
 # %% ../../nbs/data/05_download.ipynb #c76da248
 def _place_annotations(names):
-    "Where each member goes: `annotations_images/image/` for those beside `Sentiments.json`"
+    "Map each member to a path: `annotations_images/image/` for those beside `Sentiments.json`"
     home = _find_member(names, 'Sentiments.json').parent
     top = home.parent if home.name=='image' else home
     below = PurePosixPath('annotations_images', '' if home.name=='image' else 'image')
@@ -102,7 +102,7 @@ def _place_annotations(names):
 
 # %% ../../nbs/data/05_download.ipynb #245d8530
 def _there(path, size, crc):
-    "Is a file of this size and CRC-32 there already?"
+    "Return whether a file of this size and CRC-32 exists"
     if not path.is_file() or path.stat().st_size!=size: return False
     found = 0
     with open(path, 'rb') as f:
@@ -120,7 +120,7 @@ def _zip_errors(what, way):
 
 # %% ../../nbs/data/05_download.ipynb #c7a95a1f
 def _open_zip(path):
-    "An open `zipfile.ZipFile`; an `AdsError` if its table of contents, at the end of the file, is not whole"
+    "Open a `zipfile.ZipFile`; an incomplete table of contents, at the end of the file, raises an `AdsError`"
     with open(path, 'rb') as f: head = f.read(16)
     way = f'expected a zip (PK...), found {head!r}; was it cut off, is a login page in between? Fetch it again'
     with _zip_errors(path, way): return zipfile.ZipFile(path)
@@ -133,7 +133,7 @@ def _room(folder, need, way):
 
 # %% ../../nbs/data/05_download.ipynb #c124e288
 def _write_members(z, todo, root):
-    "Unpack the members of a dict from path below `root` to `ZipInfo`, each by way of `.unpacking`; check their CRC"
+    "Unpack members (a dict from path below `root` to `ZipInfo`), each through `.unpacking`, and check their CRC"
     spare = root/'.unpacking'
     try:
         for d,info in progress(todo.items(), comment=f'files of {Path(z.filename).name} unpacked'):
@@ -146,10 +146,10 @@ def _write_members(z, todo, root):
 # %% ../../nbs/data/05_download.ipynb #877ffb1a
 def unpack_zip(
     path,      # The zip
-    root,      # Folder that nothing is written outside of
-    place=None # From the members' names to a dict from name to path below `root`; default: as named
-)->dict: # What is unpacked: path below `root` -> 'size crc32'
-    "Unpack a zip except for files that are there already; an unsafe, encrypted or broken zip raises an `AdsError`"
+    root,      # Folder; nothing is written outside of it
+    place=None # Function from the members' names to a dict of name -> path below `root`; default: as named
+)->dict: # All files of the zip: path below `root` -> 'size crc32'
+    "Unpack the files of a zip that are not there yet; an unsafe, encrypted or broken zip raises an `AdsError`"
     path,root = Path(path),Path(root)
     with disk_errors(root), _open_zip(path) as z:
         found = _members(z, path)
@@ -183,7 +183,7 @@ def _alone(root):
 
 # %% ../../nbs/data/05_download.ipynb #f39843dc
 def _book(path):
-    "Read one of these files; an `AdsError` if it is not a JSON dict"
+    "Read one of these files; anything but a JSON dict raises an `AdsError`"
     try: res = read_json(path, what='list')
     except AdsError as e: raise AdsError(f'{e}; delete the file and run again') from None
     if isinstance(res, dict): return res
@@ -213,7 +213,7 @@ def _lost(root, file):
 # %% ../../nbs/data/05_download.ipynb #e665d88a
 @dataclass(frozen=True)
 class _Step:
-    "What is left to do about one zip, and why"
+    "Work left for one zip, and the reason"
     file:PittFile
     todo:str      # 'fetch', 'unpack' or 'nothing'
     note:str=''   # Why
@@ -240,7 +240,7 @@ def _look(root, file, kept):
 
 # %% ../../nbs/data/05_download.ipynb #ccc76ea6
 def _ask_size(root, step, **net):
-    "Fill in the size of a zip that has to be fetched, and how far an earlier download came"
+    "Fill in the size of a zip that must be fetched, and the bytes that an earlier download left"
     if step.todo!='fetch': return step
     now = file_facts(step.file.url, **net)
     said,at = begun(Part(root/f'{step.file.name}.part'), step.file.url)
@@ -277,7 +277,7 @@ def _agree(root):
 
 # %% ../../nbs/data/05_download.ipynb #3d6994d8
 def _propose(root, steps, keep_zips, ask):
-    "Show what will be fetched, see whether there is room, and ask"
+    "Show what will be fetched, check the free space, and ask"
     _show(root, steps)
     _enough_room(root, steps, keep_zips)
     if ask: _agree(root)
@@ -292,7 +292,7 @@ def _unpack(root, file, keep_zip):
 
 # %% ../../nbs/data/05_download.ipynb #5d6df7f8
 def _do(root, step, keep_zip, **net):
-    "Do what is left to do about one zip"
+    "Fetch and unpack one zip, as far as needed"
     file,path = step.file,root/step.file.name
     def keep(entry): write_json(_kept(root) | {file.name: entry}, root/'checksums.json')
     if step.todo=='fetch':
@@ -320,17 +320,17 @@ def _other_ways(root):
 
 # %% ../../nbs/data/05_download.ipynb #3baac1c9
 def download_pitt(
-    root,                   # Folder for the release; made if need be
+    root,                   # Folder for the release; made if missing
     subfolders=range(11),   # Which of the eleven zips of images, 0 to 10
-    annotations:bool=True,  # The annotations too?
+    annotations:bool=True,  # Include the annotations?
     base:str=None,          # A mirror that holds all the zips; default: the official addresses
     ask:bool=True,          # Ask before anything is fetched? Without a terminal that is an error
     keep_zips:bool=True,    # Keep the zips once they are unpacked?
-    tries:int=5,            # Requests in a row that get nowhere before giving up
-    timeout:float=30,       # Seconds of silence before a request is over
+    tries:int=5,            # Requests in a row without progress before giving up
+    timeout:float=30,       # Seconds without data before a request fails
     wait:float=1.           # Seconds between requests, doubled each time
 )->Path: # `root`, with `0/60840.jpg` ... and `annotations_images/image/Sentiments.json`
-    "Fetch, check and unpack the Pitt Image Ads release; files that are there already are left alone"
+    "Fetch, check and unpack the Pitt Image Ads release; files that are already there are left alone"
     files,root = pitt_files(subfolders, annotations, base),Path(root).expanduser()
     if root.is_file(): raise AdsError(f'root={root}: found a file, expected a folder; give another path')
     net = dict(tries=tries, timeout=timeout, wait=wait)

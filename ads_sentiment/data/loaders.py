@@ -28,7 +28,7 @@ class AdLabels(MultiCategory):
 
 # %% ../../nbs/data/09_loaders.ipynb #b1b0f450
 class AdCategorize(MultiCategorize):
-    "Convert label names to indices of a fixed vocabulary; decodes to `AdLabels`"
+    "Convert label names to indices of a fixed vocabulary, and decode indices to `AdLabels`"
     def decodes(self, o): return AdLabels([self.vocab[i] for i in o])
 
 # %% ../../nbs/data/09_loaders.ipynb #08230e63
@@ -69,14 +69,14 @@ _local,_random_lock = threading.local(),threading.Lock()
 def view_number(
     k # Whole number, or `None`: random augmentation
 ):
-    "Inside, augmentation in this thread is determined by the image and `k`"
+    "Make augmentation in this thread depend only on the image and `k`, inside the block"
     _local.view = k
     try: yield
     finally: _local.view = None
 
 # %% ../../nbs/data/09_loaders.ipynb #11487986
 def _augmented(f, x):
-    "`f(x)`, with random numbers determined by `view_number`"
+    "Return `f(x)`, with random numbers determined by `view_number`"
     if (k := getattr(_local, 'view', None)) is None: return f(x)
     with _random_lock, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(digest(np.asarray(x), k)[:15], 16))
@@ -84,19 +84,19 @@ def _augmented(f, x):
 
 # %% ../../nbs/data/09_loaders.ipynb #56a82dcf
 class Augment(RandTransform):
-    "One of `augmentations` as a fastai item transform, in training only, after the resize and the filter"
+    "Apply one of `augmentations` as a fastai item transform: in training only, after the resize and the filter"
     order,split_idx = 3,0
     def __init__(self,
         name:str='mild' # One of `augmentations`
     ):
         super().__init__(p=1.)
         self.aug = choose(name, augmentations, 'augmentation')
-        self.tfm = T.Compose(augmentations[name])
+        self.tfm = T.Compose(augmentations[name] or [T.Identity()])
     def encodes(self, x:PILImage): return type(x)(_augmented(self.tfm, x))
 
 # %% ../../nbs/data/09_loaders.ipynb #1b48c2a9
 def _split_rows(items):
-    "Row numbers of the training and the validation set"
+    "Return the row numbers of the training and the validation set"
     split = items['split'].to_numpy()
     return np.flatnonzero(split=='train').tolist(), np.flatnonzero(split=='valid').tolist()
 
@@ -132,7 +132,7 @@ class AdsDataLoaders(DataLoaders):
 def _single_cv2_thread(): cv2.setNumThreads(0)
 
 def _workers(n_workers):
-    "Number of loader processes; default: none on a CPU, where the body needs the cores, up to 8 with a GPU"
+    "Return the number of loader processes; default: 0 on a CPU, where the body needs the cores, up to 8 with a GPU"
     if n_workers is not None: return n_workers
     return 0 if ads_device().type=='cpu' else min(8, os.cpu_count() or 1)
 
@@ -141,7 +141,7 @@ imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 def input_pipeline(
     ads,            # `AdsData`
-    size:int=224,   # Input size, pixels a side
+    size:int=224,   # Input size, pixels per side
     stats=imagenet, # (mean, std) per channel, values in 0..1; `None`: no normalization
     filt=None       # A `BilateralFilter` for images that are not prepared
 )->ImagePipeline:
@@ -162,14 +162,14 @@ def _check_splits(ads, rows):
 # %% ../../nbs/data/09_loaders.ipynb #068ecb0e
 def ads_dataloaders(
     ads,               # `AdsData`
-    size:int=224,      # Input size, pixels a side
+    size:int=224,      # Input size, pixels per side
     bs:int=32,         # Batch size
     aug:str='none',    # One of `augmentations`
     filt=None,         # A `BilateralFilter` for images that are not prepared
     stats=imagenet,    # (mean, std) per channel; `None`: no normalization
     n_workers:int=None,# Loader processes; default: 0 on a CPU, up to 8 with a GPU
-    seed:int=42        # Of the order of the training batches
-)->AdsDataLoaders: # Also with `.test`, `.ads`, `.pipeline` and `.aug`
+    seed:int=42        # Seed of the order of the training batches
+)->AdsDataLoaders: # With the attributes `test`, `ads`, `pipeline` and `aug`
     "Make DataLoaders for the three splits of an `AdsData`; raises an `AdsError` if one is empty"
     rows,pipeline = ads.items(),input_pipeline(ads, size, stats, filt)
     _check_splits(ads, rows)

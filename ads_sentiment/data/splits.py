@@ -30,14 +30,14 @@ def _thumb(path):
 
 # %% ../../nbs/data/08_splits.ipynb #13feb542
 def _bits(thumb):
-    "Perceptual hash of a thumbnail: (256,) bool"
+    "Compute the perceptual hash of a thumbnail: (256,) bool"
     return imagehash.phash(Image.fromarray(thumb), hash_size=16).hash.ravel()
 
 # %% ../../nbs/data/08_splits.ipynb #b00b25b4
 def image_hash(
     path # Image file
 )->np.ndarray: # (256,) bool
-    "Perceptual hash of an image (`phash` with 16 x 16 frequencies); raises `UnreadableImage` for an unreadable file"
+    "Compute the perceptual hash of an image (`phash` with 16 x 16 frequencies); raises `UnreadableImage`"
     return _bits(_thumb(path))
 
 # %% ../../nbs/data/08_splits.ipynb #980c4565
@@ -59,7 +59,7 @@ def image_hashes(
     ads_or_paths,      # `AdsData`, or image files
     n_workers:int=None # Threads; default: all cores, 0: none
 )->np.ndarray: # (images, 256) bool, in the same order
-    "`image_hash` of each image; no images raise an `AdsError`"
+    "Compute `image_hash` of each image; no images raise an `AdsError`"
     paths = _image_paths(ads_or_paths)
     if not len(paths): raise AdsError('no images to hash')
     return np.stack(_each(image_hash, paths, n_workers, 'hashing images'))
@@ -70,7 +70,7 @@ def _close_pairs(
     max_distance,   # Bits that may differ
     block:int=512   # Rows compared with all others at a time
 )->np.ndarray: # (3, pairs) int: first, second, bits that differ; first < second
-    "All pairs of rows that differ in at most `max_distance` bits"
+    "Find all pairs of rows that differ in at most `max_distance` bits"
     signs,found = 2*bits.astype(np.float32)-1, [np.zeros((3,0), int)]
     for i in range(0, len(signs), block):
         same = signs[i:i+block] @ signs[i:].T
@@ -82,23 +82,23 @@ def _close_pairs(
 def _grey(thumb): return cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
 
 def _overlay(a, b):
-    "Affine map (2, 3) between thumbnails that makes their grey values correlate best, or `None` if there is none"
+    "Find the affine map (2, 3) between thumbnails that maximizes the correlation of their grey values, or `None`"
     stop = cv2.TERM_CRITERIA_EPS|cv2.TERM_CRITERIA_COUNT, 30, 1e-3
     start = np.eye(2, 3, dtype=np.float32)
     try: return cv2.findTransformECC(_grey(a), _grey(b), start, cv2.MOTION_AFFINE, stop, None, 5)[1]
     except cv2.error as e:
         if e.code != cv2.Error.StsNoConv: raise
-        return None # OpenCV found no map: the pictures have nothing in common
+        return None # no convergence: the pictures have nothing in common
 
 # %% ../../nbs/data/08_splits.ipynb #3c382500
 def _correlation(x, y):
-    "Correlation of two arrays of values, 0 if it is negative or one is constant"
+    "Correlate two arrays of values; 0 if negative, or if one is constant"
     x,y = x-x.mean(),y-y.mean()
     return max(0., float(x@y/np.sqrt(max((x@x)*(y@y), 1e-9))))
 
 # %% ../../nbs/data/08_splits.ipynb #85d0982e
 def _overlap_score(a, b)->float: # In 0..1
-    "Correlation of the colours of two thumbnails once `b` is laid over `a`; 0 if that takes more than a copy needs"
+    "Correlate the colours of two thumbnails once `b` is aligned with `a`; 0 if the map exceeds what a copy needs"
     if (a==b).all(): return 1.
     m = _overlay(a, b)
     if m is None or np.abs(m[:,:2]-np.eye(2)).max() > .2: return 0.
@@ -109,7 +109,7 @@ def _overlap_score(a, b)->float: # In 0..1
 
 # %% ../../nbs/data/08_splits.ipynb #e666c6d8
 def _pictures(thumbs, names):
-    "Positions of the images that show something, and the names of the others; print how many these are"
+    "Return the positions of images with content and the names of the others; print how many these are"
     shows = np.array([_grey(t).std() >= 4 for t in thumbs], bool)
     empty = [n for n,s in zip(names, shows) if not s]
     if empty: print(f'{len(empty):,} of {len(thumbs):,} images have (almost) one colour and are left out of all pairs')
@@ -125,10 +125,10 @@ def _pair_scores(thumbs, a, b, n_workers):
 def near_duplicates(
     ads,                 # `AdsData`, or image files
     max_distance:int=88, # Largest number of differing bits, of 256, of a candidate pair
-    min_score:float=.8,  # Least correlation of the overlap, in 0..1, of a candidate
+    min_score:float=.8,  # Smallest correlation of the overlap, in 0..1, of a pair
     n_workers:int=None   # Threads; default: all cores, 0: none
 )->pd.DataFrame: # a, b (names, a < b), distance (bits), score, closest first; `attrs['empty']`: images of one colour
-    "All pairs of images that show nearly the same picture, whatever size, compression, brightness or slight cropping"
+    "Find all pairs of images that show nearly the same picture, whatever size, compression, brightness or slight crop"
     if not (0 <= max_distance < 128 and 0 < min_score <= 1):
         raise AdsError(f'max_distance={max_distance}, min_score={min_score}: expected 0 to 127 bits (128 is chance) '
                        'and a score above 0, up to 1')
@@ -152,7 +152,7 @@ def plot_duplicates(
     paths,  # Paths of the images: `AdsData`, or a Series by image name
     n:int=6 # Number of pairs, from the top of the table
 )->Figure:
-    "Plot the first `n` pairs, one image above the other, with names and the number of bits that differ"
+    "Plot the first `n` pairs, one image above the other, with names and number of differing bits"
     if not len(pairs): raise AdsError('no pairs to show')
     paths,pairs = _image_paths(paths),pairs.head(n)
     fig = new_figure(1.7*len(pairs), 4)
@@ -184,7 +184,7 @@ def duplicate_groups(
     images, # All image names, each once
     pairs   # From `near_duplicates`: columns `a` and `b`
 )->pd.Series: # Group number by image, from 0 in order of first appearance
-    "Group images that are connected by pairs, directly or over others; pairs of unknown images raise an `AdsError`"
+    "Group images that are connected by pairs, directly or through others; pairs of unknown images raise an `AdsError`"
     images = pd.Index(list(images), name='image')
     _check_once(images)
     _check_known(pairs, images, 'the images')
@@ -198,7 +198,7 @@ def leaks(
     pairs, # From `near_duplicates`
     split  # 'train', 'valid' or 'test' by image, such as `ads.split`
 )->pd.DataFrame: # Columns `a`, `b`, `split_a`, `split_b`, `distance`; in the order of `pairs`
-    "The pairs whose two images are in different splits; an image without a split raises an `AdsError`"
+    "List the pairs whose two images are in different splits; an image without a split raises an `AdsError`"
     _check_known(pairs, split.index, 'the split')
     of_a,of_b = pairs.a.map(split).astype(object),pairs.b.map(split).astype(object)
     both = pairs[['a','b']].assign(split_a=of_a, split_b=of_b, distance=pairs.distance)
@@ -206,7 +206,7 @@ def leaks(
 
 # %% ../../nbs/data/08_splits.ipynb #e78d7bef
 def _by_group(targs, groups):
-    "Labels of each group (the maximum of its members), and the group of each image, images in name order"
+    "Return the labels of each group (the maximum of its members), and the group of each image, in name order"
     _check_once(targs.index)
     targs = targs.sort_index()
     if groups is None: groups = pd.Series(range(len(targs)), index=targs.index)
@@ -221,10 +221,10 @@ def _by_group(targs, groups):
 def stratified_folds(
     targs,         # 0/1, images x labels
     groups=None,   # Group by image from `duplicate_groups`; default: each image is a group
-    n_folds:int=5,
+    n_folds:int=5, # Number of folds, at least 2
     seed:int=42    # Same seed, same folds, whatever the order of the rows
 )->pd.Series: # Fold (0 to `n_folds`-1) by image, in the order of `targs`
-    "Folds by iterative stratification of whole groups; fewer groups than folds raise an `AdsError`"
+    "Make folds by iterative stratification of whole groups; fewer groups than folds raise an `AdsError`"
     labels,number = _by_group(targs, groups)
     if not 2 <= n_folds <= len(labels):
         raise AdsError(f'{len(labels)} groups of images (of {len(targs)} images) can not make {n_folds} folds; '
@@ -236,20 +236,20 @@ def stratified_folds(
 
 # %% ../../nbs/data/08_splits.ipynb #ba8bcacb
 def _reference_split(ads, fold):
-    "The study's shuffle and cut with seed 9 + `fold`, of the images on disk, in shuffled order"
+    "Shuffle and cut as the study does, with seed 9 + `fold`; images on disk, in shuffled order"
     split = split_ads(sorted([*ads.targs.index, *ads.absent]), 9+fold)
     return split[split.index.isin(ads.targs.index)]
 
 # %% ../../nbs/data/08_splits.ipynb #1f2969e5
 def _stratified_split(ads, fold, seed, n_folds, groups):
-    "Fold `fold` as test set, the next as validation set, the others as training set; in name order within each"
+    "Take fold `fold` as test set, the next as validation set, the others as training set; in name order within each"
     folds = stratified_folds(ads.targs, groups, n_folds, seed).sort_index()
     split = folds.map({fold: 'test', (fold+1) % n_folds: 'valid'}).fillna('train')
     return pd.concat([split[split==s] for s in ('train', 'valid', 'test')])
 
 # %% ../../nbs/data/08_splits.ipynb #00724614
 def _with_split(ads, split):
-    "`AdsData` with another split, all tables in its order"
+    "Return an `AdsData` with another split and all tables in its order"
     split = pd.Series(split.to_numpy(), split.index.rename(ads.targs.index.name), name='split', dtype=ads.split.dtype)
     tables = {k: getattr(ads, k) for k in ('targs', 'paths', 'votes', 'annotators')}
     return replace(ads, split=split, **{k: t.loc[split.index] for k,t in tables.items() if t is not None})
@@ -263,7 +263,7 @@ def resplit(
     n_folds:int=5,        # 3 or more
     groups=None           # For 'stratified': groups from `duplicate_groups`; default: each image is a group
 )->AdsData: # All tables in split order (train, valid, test)
-    "The same data set with another split; an unknown `how`, a wrong fold or an empty split raise an `AdsError`"
+    "Split a data set anew; an unknown `how`, a wrong fold or an empty split raise an `AdsError`"
     choose(how, ['reference', 'stratified'], 'split')
     if n_folds < 3 or fold not in range(n_folds):
         raise AdsError(f'fold={fold}, n_folds={n_folds}: expected 3 folds or more, and a fold from 0 to n_folds-1')
@@ -278,7 +278,7 @@ def resplit(
 def split_balance(
     ads # `AdsData`
 )->pd.DataFrame: # One row per label, rarest first: train, valid, test (positives), train_off, valid_off, test_off
-    "Positives per label and split, and deviation of their shares from .6, .2, .2 (NaN for a label without a positive)"
+    "Count positives per label and split, with the deviation of their shares from .6, .2, .2 (NaN: no positives)"
     counts = ads.counts().iloc[::-1]
     off = counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0) - [.6,.2,.2]
     return counts.join(off.add_suffix('_off')).rename_axis('label')
