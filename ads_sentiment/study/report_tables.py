@@ -176,7 +176,7 @@ _costs = { # column -> (name, digits or function)
     'l2': ('regularization strength l2', '{:g}'.format), 'epochs': ('epochs', 0),
     'best_loss_epoch': ('epoch of lowest loss', 0), 'best_f1_epoch': ('epoch of highest F1', 0),
     'feature_seconds': ('features', fmt_time), 'head_seconds': ('training the head', fmt_time),
-    'total_seconds': ('in all', fmt_time)}
+    'total_seconds': ('total', fmt_time)}
 
 # %% ../../nbs/study/03_report_tables.ipynb #e135a12c
 def cost_table(
@@ -187,7 +187,7 @@ def cost_table(
     if not cols: return None
     cells = lambda r: [f(r[k]) if callable(f) else fmt_number(r[k], f) for k,(_,f) in cols.items()]
     rows,caption = [[r.backbone, *cells(r)] for _,r in run.results.iterrows()],'Size, training and time'
-    if n_trials(run.results) > 1: caption += ' of the first split and seed; the last column is the time of all'
+    if n_trials(run.results) > 1: caption += ' of the first split and seed; the total time covers all of them'
     return ReportTable(caption, ['backbone', *(h for h,_ in cols.values())], rows, conditions(run, first=True))
 
 # %% ../../nbs/study/03_report_tables.ipynb #b0622e53
@@ -276,7 +276,9 @@ def agreement_table(
 )->ReportTable:
     "Show votes and Krippendorff's alpha per label"
     d = run.agreement
-    alpha = lambda r: f'{fmt_number(r.alpha)} ({fmt_number(r.low)} to {fmt_number(r.high)})'
+    def alpha(r):
+        if not np.isfinite(r.alpha): return '–'
+        return f'{fmt_number(r.alpha)} ({fmt_number(r.low)} to {fmt_number(r.high)})'
     rows = [[r.label, fmt_number(r.votes, 0), fmt_number(r.share), alpha(r)] for _,r in d.iterrows()]
     return ReportTable('Agreement per label', ['label', 'votes', 'share of annotators who named it', 'alpha'], rows,
         f"Data: {run.config.get('data')}, all images with votes in all sets; no model is involved", n_plain=len(rows)-1)
