@@ -54,10 +54,10 @@ optional_numbers = dict(
     history=['epoch', 'l2', 'lr', 'macro_f1'],
     per_label=['valid_positives', 'share', 'mean_prob', 'ece'],
     paired=['a', 'b'])
-optional_tables = ('paired', 'agreement', 'leaks') # left out where there is nothing to tell
+optional_tables = ('paired', 'agreement', 'leaks') # written only if there is something to write
 
 # %% ../../nbs/training/04_run.ipynb #5dcefd5c
-_mend = 'Delete it and start the run again to make it anew'
+_mend = 'Delete the file and start the run again to recreate it'
 
 def read_rows(
     path:Path # CSV file in UTF-8
@@ -233,8 +233,8 @@ def same_again(
     c,source = run.config,run.config.get('source')
     if 'data_digest' not in c:
         raise AdsError(f"{run.folder/'config.json'} has no data_digest; expected the configuration of a run")
-    if data is None and not source: raise AdsError(f'{run.folder}: this run was started from Python with data that no '
-        'path names; name the same data (command line: --data)')
+    if data is None and not source: raise AdsError(f'{run.folder}: this run was started from Python with an object '
+        'as its data; give the same data again (command line: --data)')
     kind = 'ablation' if 'ablation' in c else 'study'
     asked = dict(only=list(c['ablation'])) if kind=='ablation' else dict(recipe=run.recipe)
     opened = source if data is None else dict(data=data)
