@@ -48,18 +48,25 @@ def recipe_facts(
 
 # %% ../../nbs/study/02_report_settings.ipynb #7899be27
 _unused = { # solver -> fields that it ignores
-    'adam': 'l2 folds'.split(), 'lbfgs': 'epochs lr lr_min best_by passes drop'.split()}
+    'adam': 'l2 folds'.split(), 'lbfgs': 'epochs lr lr_min best_by drop'.split()}
+
+def _ignored(r):
+    "Name the fields of a recipe that have no effect, with the reason"
+    solver = 'adam' if r['solver']=='adam' else 'lbfgs'
+    res = {k: f"not used by solver {r['solver']}" for k in _unused[solver] if k in r}
+    varies = r.get('aug', 'none')!='none' or r.get('bn_train', False)
+    return res if varies or 'passes' not in r else {**res, 'passes': 'not used without augmentation'}
 
 # %% ../../nbs/study/02_report_settings.ipynb #11b0c105
 def recipe_table(
     config:dict, # Configuration of a run
 )->ReportTable: # `None` without a recipe
-    "Show all fields of the recipe; the fields that its solver ignores come last"
+    "Show all fields of the recipe; fields without effect come last"
     r = config.get('recipe')
     if not r: return None
-    unused = [k for k in _unused['adam' if r['solver']=='adam' else 'lbfgs'] if k in r]
+    unused = _ignored(r)
     rows = [[k, fmt_value(v)] for k,v in r.items() if k not in unused]
-    ignored = [[k, f"{fmt_value(r[k])}, not used by solver {r['solver']}"] for k in unused]
+    ignored = [[k, f'{fmt_value(r[k])}, {why}'] for k,why in unused.items()]
     caption = f'Recipe: {recipe_name(config)}'
     return ReportTable(caption, ['field', 'value'], rows + ignored, n_text=2, n_plain=len(rows))
 

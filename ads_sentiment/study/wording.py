@@ -56,7 +56,7 @@ def fmt_time(
     if s is None or not np.isfinite(s): return '–'
     if s < 100: return f'{s:.1f} s' if s < 10 else f'{s:.0f} s'
     m = round(s/60)
-    return f'{round(s)//60} m {round(s)%60:02d} s' if s < 3600 else f'{m//60} h {m%60:02d} m'
+    return f'{round(s)//60} m {round(s)%60:02d} s' if round(s) < 3600 else f'{m//60} h {m%60:02d} m'
 
 # %% ../../nbs/study/00_wording.ipynb #513b76da
 def fmt_value(
