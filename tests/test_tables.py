@@ -5,7 +5,7 @@ import numpy as np, pandas as pd, pytest
 from PIL import Image
 from ads_sentiment.evaluation.agreement import agreement, one_annotator
 from ads_sentiment.core import AdsError
-from ads_sentiment.data.datasets import csv_ads, demo_ads, folder_ads, load_ads, votes_ads
+from ads_sentiment.data.datasets import data_kind, csv_ads, demo_ads, folder_ads, load_ads, votes_ads
 from ads_sentiment.training.head_fit import soft_targs
 from ads_sentiment.training.predictor import load_predictor
 from ads_sentiment.study.study import run_study
@@ -177,6 +177,16 @@ def test_annotators_keep_their_names(root):
     ads = votes_ads(pd.DataFrame(rows, columns=['image', 'annotator', 'label']), root=root, min_votes=1)
     assert set(ads.annotations.annotator)=={'Ann', 'Bob', 'Cy'} and (ads.annotators==3).all() and 'votes of 3 annotators' in ads.summary()
     assert set(ads.subset(['p0.jpg']).annotations.image)=={'p0.jpg'}
+
+def test_a_column_of_annotators_makes_votes(root):
+    "Whatever it is called, in `load_ads` and on the command line's way"
+    rows = [(f'p{i}.jpg', who, 'Calm' if i%2 else 'Sad') for i in range(6) for who in ('Ann', 'Bob')]
+    table = pd.DataFrame(rows, columns=['image', 'who', 'label'])
+    assert data_kind(table, 'who')[0]=='votes'
+    table.to_csv(root/'who.csv', index=False)
+    ads = load_ads(root/'who.csv', annotator_col='who')
+    assert set(ads.annotations.annotator)=={'Ann', 'Bob'} and (ads.annotators==2).all()
+    (root/'who.csv').unlink()
 
 def test_predictions_for_label_studio(tmp_path):
     write_label_studio(pd.DataFrame(dict(file=['a.jpg'], predicted=['Calm'], reason=[''], Calm=[.8])), tmp_path/'p.json')

@@ -63,8 +63,8 @@ def _new_folder(folder, flag='the folder'):
     folder = Path(folder)
     there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not there.is_dir(): raise AdsError(f'{flag} {folder}: {there} is not a folder; take another name')
-    if not os.access(there,
-        os.W_OK|os.X_OK): raise AdsError(f'{flag} {folder}: you may not write in {there}; take another name')
+    if not os.access(there, os.W_OK|os.X_OK):
+        raise AdsError(f'{flag} {folder}: you may not write in {there}; take another name')
 
 # %% ../../nbs/apps/01_cli.ipynb #ea30668e
 def _list(words): return [w.strip() for w in words.split(',') if w.strip()] if words else None
@@ -85,10 +85,11 @@ def _subfolders(words):
 def _source_args(data, given, allowed):
     "The given arguments for `load_ads`; raises an `AdsError` for one that does not belong to this kind of data"
     from ads_sentiment.data.datasets import data_kind
-    kind = data_kind(data)[0]
+    kind = data_kind(data, given.get('annotator_col'))[0]
     for k in given:
-        if k not in allowed[kind]: raise AdsError(f'--{k} does not apply to --data {data}, which is of kind {kind}; '
-            f'it is for {", ".join(d for d in allowed if k in allowed[d])}')
+        if k not in allowed[kind]:
+            raise AdsError(f'--{k} does not apply to --data {data}, which is of kind {kind}; '
+                f'it is for {", ".join(d for d in allowed if k in allowed[d])}')
     return given
 
 _consensus = ('min_votes', 'drop', 'keep', 'drop_images')
@@ -99,17 +100,15 @@ _allowed = dict(demo=_consensus, pitt=(*_consensus, 'download'), table=('image_c
 def _source(data, min_votes, drop, keep, keep_images, download, **columns):
     "The arguments of `load_ads` that the flags describe"
     given = dict(min_votes=min_votes, drop=_number_or_list(drop) if drop else None, keep=_list(keep),
-        drop_images=False if keep_images else None,
-                 download=_subfolders(download), **columns)
+        drop_images=False if keep_images else None, download=_subfolders(download), **columns)
     return _source_args(data, {k: v for k,v in given.items() if v is not None}, _allowed)
 
 # %% ../../nbs/apps/01_cli.ipynb #060b0702
 def _recipe(recipe, change, ablate, steps):
     "The recipe that the flags describe: its name, or a `Recipe` where fields are overridden"
     from ads_sentiment.recipes import get_recipe, parse_changes
-    if ablate and (change
-        or recipe!='tuned'): raise AdsError('--ablate walks from reference to tuned; --recipe and --change do not '
-            'apply')
+    if ablate and (change or recipe!='tuned'):
+        raise AdsError('--ablate walks from reference to tuned; --recipe and --change do not apply')
     if steps and not ablate: raise AdsError('--steps is for --ablate')
     r = get_recipe(recipe, **parse_changes(change))
     return r if change else recipe
@@ -128,8 +127,9 @@ def _repeat(config, data, given, flags):
     from ads_sentiment.training.run import same_again
     defaults = {k: p.default for k,p in signature(ads_study).parameters.items()}
     extra = [k for k,v in defaults.items() if k not in ('config', 'data', *given) and flags[k]!=v]
-    if extra: raise AdsError(f"--{extra[0].replace('_', '-')} does not go with --config, which decides it; leave it "
-        "out")
+    if extra:
+        flag = extra[0].replace('_', '-')
+        raise AdsError(f'--{flag} does not go with --config, which decides it; leave it out')
     asked = same_again(config, data)
     _run(asked.pop('kind'), **asked, **given)
 
@@ -147,8 +147,7 @@ def ads_study(
     steps:str='',             # With --ablate: only these steps, joined by commas
     seed:int=42,              # One seed for everything
     seeds:int=1,              # Trials with so many seeds
-    split:str='reference',
-        # reference (shuffled and cut) or stratified (labels in proportion, near-duplicates together)
+    split:str='reference',    # reference (shuffled and cut) or stratified (labels in proportion, near-duplicates together)
     splits:int=1,             # Trials on so many splits
     size:int=None,            # Input size in pixels; default: what the recipe says
     no_filter:bool=False,     # Leave the bilateral filter out
@@ -256,9 +255,8 @@ def _check_file(out, inputs):
     out = Path(out)
     if out.is_dir(): raise AdsError(f'--out {out} is a folder; expected a CSV to write, such as '
         f'{out/"predictions.csv"}')
-    if out.resolve() in {f.resolve()
-        for f in inputs}: raise AdsError(f'--out {out} is one of the images and would be overwritten; take another '
-            'name')
+    if out.resolve() in {f.resolve() for f in inputs}:
+        raise AdsError(f'--out {out} is one of the images and would be overwritten; take another name')
     _new_folder(out.absolute().parent, '--out')
 
 # %% ../../nbs/apps/01_cli.ipynb #15bf06fe
