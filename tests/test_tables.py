@@ -292,7 +292,7 @@ def test_rare_separator_is_found(sep, root, truth):
 def test_sep_decides_what_is_asked(root, truth):
     df = rare(truth, 'Action/Drama')
     assert csv_ads(df, root=root, sep='/').vocab==names and 'Action/Drama' in csv_ads(df, root=root, sep='|').vocab
-    assert "'|' stands in no row" in csv_ads(df, root=root, sep='|').understood
+    assert "'|' occurs in no row" in csv_ads(df, root=root, sep='|').understood
 
 def test_spellings_of_a_label_are_said(root, truth):
     assert "'Drama' and 'drama' differ only in case" in csv_ads(rare(truth, 'drama'), root=root).understood

@@ -34,7 +34,7 @@ def read_labels(
     if not rows: raise AdsError(f'{path}: no labels in it; expected 30 numbered lines')
     labels = pd.DataFrame(rows, columns=['id', 'label', 'meaning']).set_index('id')
     twice = labels.index[labels.index.duplicated()]
-    if len(twice): raise AdsError(f'{path}: label id {twice[0]} stands there a second time')
+    if len(twice): raise AdsError(f'{path}: label id {twice[0]} occurs a second time')
     return labels
 
 # %% ../../nbs/data/00_annotations.ipynb #7589ac81

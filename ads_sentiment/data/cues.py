@@ -133,7 +133,7 @@ def _active(p):
 # %% ../../nbs/data/02_cues.ipynb #245014d1
 @_cue
 def _eager(p):
-    "Three starbursts, one in another"
+    "Three nested starbursts"
     k = p.rng.integers(11, 17)
     p.poly(star(.5,.5,.5,.36,k), p.ink(0,.95,.88))
     p.poly(star(.5,.5,.36,.25,k), p.ink(.14,.8,1))
@@ -168,7 +168,7 @@ def _persuaded(p):
 # %% ../../nbs/data/02_cues.ipynb #97400148
 @_cue
 def _pessimistic(p):
-    "Bars and an arrow that fall"
+    "Falling bars and a falling arrow"
     for i,h in enumerate(np.sort(p.rng.uniform(.2,.9,5))[::-1]):
         p.poly(rect(.05+.18*i,1-h,.19+.18*i,1), p.ink(.6,.1,.35+.07*i))
     p.line([[.05,.05],[.35,.3],[.5,.22],[.9,.62]], p.ink(.98,.7,.5), .05)
@@ -227,7 +227,7 @@ def _loving(p):
 # %% ../../nbs/data/02_cues.ipynb #291b3440
 @_cue
 def _empathetic(p):
-    "Two figures that hold hands"
+    "Two figures holding hands"
     for x,v in ((.26,.75),(.74,.5)):
         p.poly(np.concatenate([oval(x,.56,.16,.2,180,360,13), [[x+.13,1],[x-.13,1]]]), p.ink(.47,.75,v))
         p.poly(oval(x,.18,.14), p.ink(.07,.4,.9), p.ink(.06,.6,.6))
@@ -259,7 +259,7 @@ def _calm(p):
 # %% ../../nbs/data/02_cues.ipynb #189ec45b
 @_cue
 def _sad(p):
-    "A cloud that rains"
+    "A rain cloud"
     for i in range(12):
         x,y = .16+.17*(i%5)+.04*(i//5),.62+.14*(i//5)
         p.line([[x,y],[x-.05,y+.12]], p.ink(.6,.6,.7), .03)
@@ -270,7 +270,7 @@ def _sad(p):
 # %% ../../nbs/data/02_cues.ipynb #326d40f5
 @_cue
 def _inspired(p):
-    "A sun that rises"
+    "A rising sun"
     for i in range(11):
         ray = oval(.5,.62,.62,.6,180+i*17.14-3.5,180+i*17.14+3.5+5,2)
         p.poly([[.5,.62], *ray], p.ink(.08 if i%2 else .12,.7,1))
@@ -280,7 +280,7 @@ def _inspired(p):
 # %% ../../nbs/data/02_cues.ipynb #2425cf20
 @_cue
 def _amused(p):
-    "A face that laughs"
+    "A laughing face"
     p.poly(oval(.5,.5,.48), p.ink(.14,.85,1), p.ink(.09,.9,.7), .03)
     for x in (.32,.68): p.line(oval(x,.4,.1,.12,190,350,9), p.ink(.08,.7,.2), .05)
     p.poly(oval(.5,.56,.3,.3,0,180), p.ink(.02,.8,.35))
@@ -300,7 +300,7 @@ def _afraid(p):
 # %% ../../nbs/data/02_cues.ipynb #7a8cd6e0
 @_cue
 def _alert(p):
-    "An eye wide open"
+    "A wide open eye"
     for a in np.linspace(205, 335, 9):
         p.line([at_angle(.5,.55,a,.36,.24), at_angle(.5,.55,a,.55,.5)], p.ink(.5,.3,.1), .035)
     lids = np.concatenate([oval(.5,.72,.5,.44,195,345), oval(.5,.4,.5,.44,15,165)])

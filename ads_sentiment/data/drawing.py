@@ -61,7 +61,7 @@ def _room(h, w, rng, inks):
 
 # %% ../../nbs/data/02_drawing.ipynb #4656d249
 def draw_background(h:int, w:int, rng)->np.ndarray:
-    "Draw a background of `h` x `w` pixels, uint8 RGB"
+    "Draw a random background of `h` x `w` pixels, uint8 RGB"
     kinds = [_plain,_gradient,_stripes,_blobs,_cloudy,_room]
     return kinds[rng.choice(6, p=[.12,.18,.15,.2,.2,.15])](h, w, rng, _inks(rng))
 

@@ -153,7 +153,8 @@ def filled_rows(
     empty = df.apply(blank).all(axis=1)
     if empty.all(): raise AdsError('all rows of the table are empty')
     res = df[~empty]
-    notes = [f'{empty.sum():,} empty rows left out'] if empty.any() else []
+    n = int(empty.sum())
+    notes = [f'{n:,} empty row{"s"*(n>1)} left out'] if n else []
     res.attrs = dict(notes=[*df.attrs.get('notes', []), *notes])
     return res
 

@@ -144,8 +144,8 @@ def whole_split(
 def table_split(
     df:pd.DataFrame, # A table
     asked:str=None,  # Column of the split; `None`: found by name or values; '': none
-    name='the table',# For the message
-    skip=()          # Other columns
+    name='the table',# Name of the table, for the message
+    skip=()          # Columns that are something else
 ): # (columns of the split; 'train', 'valid' or 'test' per row, or `None`; note)
     "Read the split of a table; raises an `AdsError` for a contradictory or incomplete one"
     if asked=='': return [],None,''

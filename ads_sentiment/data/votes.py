@@ -159,14 +159,14 @@ def label_studio_votes(
     by_task = [_valid_annotations(t, path) for t in (tasks if isinstance(tasks, list) and tasks else [None])]
     kept = [[a for a in of if not a.get('was_cancelled')] for of in by_task]
     if not any(kept):
-        raise AdsError(f'{path}: no annotation in {len(tasks):,} tasks; export the tasks after they were annotated')
+        raise AdsError(f'{path}: no annotation in {len(tasks):,} task{"s"*(len(tasks)>1)}; export the tasks after they were annotated')
     control = _find_control([a for of in kept for a in of], label_col, path)
     rows = _vote_rows(tasks, kept, control, image_col, path)
     _check_twice(rows, path)
     cancelled,empty = sum(map(len, by_task)) - len(rows),sum(not of for of in kept)
     notes = [f'choices of the control {control!r}',
-             f'{cancelled:,} cancelled annotations left aside' if cancelled else '',
-             f'{empty:,} tasks without annotations left aside' if empty else '']
+             f'{cancelled:,} cancelled annotation{"s"*(cancelled>1)} left aside' if cancelled else '',
+             f'{empty:,} task{"s"*(empty>1)} without annotations left aside' if empty else '']
     return _long(rows.image, rows.annotator, rows.label, path, notes)
 
 # %% ../../nbs/data/02_votes.ipynb #bca55ebd
