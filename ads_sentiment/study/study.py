@@ -22,7 +22,6 @@ from ..recipes import Recipe, get_recipe
 from .figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label,
     plot_results, plot_transforms)
 from .report import write_report
-from .wording import fmt_count
 from ..style import save_figure
 from ..training.predictor import add_scores, prediction_columns, save_predictor
 from ads_sentiment.training.request import (RunSettings, check_digest, check_out, check_request, open_run, prepare_run,
@@ -227,6 +226,7 @@ def _interpreted(learn, data):
     return MultiLabelInterpretation(*learn.split_preds('test'), ads.vocab, learn.thresholds(), files,
         data.files.loc[files], min_labels=learn.recipe.min_labels)
 
+# %% ../../nbs/study/05_study.ipynb #3bb3f1f9
 def _example_ids(found, n=2):
     "Numbers of `n` images with the highest F1 over their labels, and of `n` others with the largest loss"
     t,y,loss = found.targs.astype(int),found.decoded.astype(int),found.losses.numpy()
@@ -235,13 +235,14 @@ def _example_ids(found, n=2):
     wrong = [i for i in np.argsort(-loss, kind='stable') if i not in best and (t[i]!=y[i]).any()]
     return best + wrong[:n]
 
+# %% ../../nbs/study/05_study.ipynb #96e6ba60
 def _plot_examples(found):
     "Images with right and with wrong labels"
     ids = _example_ids(found)
     def title(i):
         t,y = found.targs[i]==1,found.decoded[i]==1
-        alarms = fmt_count((y&~t).sum(), 'false alarm')
-        return f'{(t&y).sum()} of {fmt_count(t.sum(), "label")} found, {alarms}'
+        wrong = f', {(y&~t).sum()} wrong' if (y&~t).any() else ''
+        return f'{(t&y).sum()} of {t.sum()} found{wrong}'
     return found.show_results(ids, [title(i) for i in ids])
 
 # %% ../../nbs/study/05_study.ipynb #3cd11c89
