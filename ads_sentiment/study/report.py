@@ -169,9 +169,9 @@ def _take_best(
 # %% ../../nbs/study/04_report.ipynb #5deccecf
 def _examples(run):
     "Test images with right and wrong labels, of the backbone with the highest macro-F1"
-    return _take_best(run, 'examples_(.+)', 'Four test images and the labels that {b} found (✓), missed (✗) or predicted '
-        'wrongly (!), with probability and threshold. Left: two images with the best labels. Right: the two images '
-        'with the largest loss.', 'examples')
+    return _take_best(run, 'examples_(.+)', 'Test images and the labels that {b} found (✓), missed (✗) or predicted '
+        'wrongly (!), with probability and threshold: first those with the best labels, then those with the '
+        'largest loss.', 'examples')
 
 # %% ../../nbs/study/04_report.ipynb #74e480d9
 def _pairs(run):
@@ -259,8 +259,10 @@ def _use(run):
     best,shell = homes[0].as_posix(),shlex.quote(homes[0].as_posix())
     python = f"""from ads_sentiment.all import *
 model = load_predictor({best!r})
-model.predict('my_ads')                 # a table: labels, probabilities, thresholds
-explain(model, 'my_ads/one.jpg').plot() # where the evidence lies"""
+# a table of labels, probabilities and thresholds
+model.predict('my_ads')
+# where the evidence for the labels lies
+explain(model, 'my_ads/one.jpg').plot()"""
     commands = f"""ads_predict my_ads --predictor {shell} --out predictions.csv
 ads_explain my_ads --predictor {shell} --out explained"""
     others = [_files('Other models of this run:', [h.name for h in homes[1:]])] if homes[1:] else []
