@@ -257,7 +257,9 @@ def _use(run):
     homes = [run.home(n) for n in ranked if (run.home(n)/'predictor.json').is_file()]
     if not homes: return []
     best,shell = homes[0].as_posix(),shlex.quote(homes[0].as_posix())
-    python = f"""from ads_sentiment.all import *
+    python = f"""from ads_sentiment.explain.explanation import explain
+from ads_sentiment.training.predictor import load_predictor
+
 model = load_predictor({best!r})
 # a table of labels, probabilities and thresholds
 model.predict('my_ads')
