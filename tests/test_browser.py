@@ -1,6 +1,8 @@
 """Each widget in a real browser: a notebook served by Voilà, clicked through in headless Chromium, without network.
 
-`ADS_SCREENSHOTS=1 python -m pytest tests/test_browser.py` also renews the pictures in nbs/images/ that the page of the widgets shows."""
+A report is opened at the widths of a laptop and of a phone.
+
+`ADS_SCREENSHOTS=1 python -m pytest tests/test_browser.py` also renews the pictures in nbs/images/ that the pages of the widgets and of the study show."""
 import importlib.util, io, json, os, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 import pytest
@@ -97,14 +99,17 @@ def changes(page, what, was):
 def options(select): return [t.replace('\xa0', ' ') for t in select.locator('option').all_inner_texts()]
 def select(select, name): select.select_option(index=options(select).index(name))
 
-def shoot(page, selector, name):
+def keep(screenshot, name):
     "Renew a picture of the documentation, if that is asked for"
     if os.environ.get('ADS_SCREENSHOTS') in (None, '', '0'): return
-    page.mouse.move(0, 0)
-    im = Image.open(io.BytesIO(page.locator(selector).screenshot())).convert('RGB')
+    im = Image.open(io.BytesIO(screenshot())).convert('RGB')
     for quality in range(88, 40, -6):
         im.save(root/'nbs'/'images'/name, quality=quality, optimize=True)
         if (root/'nbs'/'images'/name).stat().st_size < 118_000: return
+
+def shoot(page, selector, name):
+    page.mouse.move(0, 0)
+    keep(page.locator(selector).screenshot, name)
 
 def test_pick_an_ad_and_click_labels(page):
     at = '.ads-predictor'
@@ -202,3 +207,34 @@ def test_filter_lab(page):
     box.get_by_role('button', name='other ads').click()
     changes(page, lambda: src(page, at, 0), before)
     changes(page, lambda: src(page, at, 5), after)
+
+@pytest.fixture(scope='module')
+def report(tmp_path_factory):
+    "The report of a small study, the one of the page Study"
+    from ads_sentiment.data.datasets import demo_ads
+    from ads_sentiment.study.study import run_study
+    folder = tmp_path_factory.mktemp('report')
+    ads = demo_ads(folder/'ads', n=500, seed=1, drop=20)
+    return run_study(ads, ['efficientnet_lite0', 'efficientnet_lite1'], folder/'first', size=128, prepare_size=160)/'report.html'
+
+@pytest.mark.parametrize('width', [1280, 390])
+def test_a_report_fits_the_screen(report, width, page):
+    "No section is wider than the screen, pictures of examples and calibration are drawn, links lead to sections"
+    tab = page.context.browser.new_page(viewport=dict(width=width, height=844))
+    tab.goto(report.as_uri())
+    for summary in tab.locator('section > details > summary').all(): summary.click()
+    assert tab.evaluate('document.documentElement.scrollWidth') <= width
+    for name in ('examples', 'comparison', 'calibration'):
+        assert tab.locator(f'#{name} img').first.evaluate('i => i.complete && i.naturalWidth') > 300
+    assert 'ads_predict' in tab.locator('#use').inner_text()
+    links = [a.get_attribute('href') for a in tab.locator('nav a').all()]
+    assert links[0]=='#examples' and all(tab.locator(l).count()==1 for l in links)
+    assert report.stat().st_size < 4_000_000
+    tab.close()
+
+def test_the_picture_of_a_report(report, page):
+    tab = page.context.browser.new_page(viewport=dict(width=1080, height=1060))
+    tab.goto(report.as_uri())
+    keep(tab.screenshot, 'report.jpg')
+    assert tab.locator('#examples figcaption').is_visible()
+    tab.close()
