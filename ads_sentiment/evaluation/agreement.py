@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #ea22ffcb
 def _whole(x, what, at):
-    "Return `x` as floats; raise an `AdsError` that names the place (`at`) of the first value that is no count"
+    "Return `x` as floats; raise an `AdsError` that names the place (`at`) of the first value that is not a count"
     try: a = np.asarray(x, dtype=np.float64)
     except (TypeError, ValueError): raise AdsError(f'{what}: expected whole numbers; found other values') from None
     bad = np.argwhere(~((a >= 0) & (a == np.floor(a)) & np.isfinite(a)))
@@ -61,7 +61,7 @@ def checked_votes(
     annotators:pd.Series, # Number of annotators by image
     least:int=2           # Images with fewer annotators are left out
 )->tuple[pd.DataFrame,np.ndarray]: # `table` as floats and the numbers of annotators (images, 1), without those images
-    "Match the two inputs by image; raise an `AdsError` that names the image where they are wrong or do not fit"
+    "Match votes and annotators by image; raise an `AdsError` that names the first image with a wrong count"
     _check_match(table, annotators)
     k = _whole(table, 'table of votes', lambda i,j: f'votes of {str(table.index[i])!r} for {table.columns[j]!r}')
     m = _whole(annotators.loc[table.index], 'annotators', lambda i: f'annotators of {str(table.index[i])!r}')
@@ -73,15 +73,15 @@ def checked_votes(
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #c1212414
 def _alpha(named, mixed, n):
-    "Alpha from sums over images of votes, k(m-k)/(m-1) and annotators; NaN where a label is never or always named"
+    "Compute alpha from sums over images of votes, k(m-k)/(m-1) and annotators; NaN for a label never or always chosen"
     return 1 - (n-1)*ratio(mixed, named*(n-named), np.nan)
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #70c64e0a
 def krippendorff_alpha(
     table:pd.DataFrame,  # Images x labels, counts of votes, from `vote_table`
     annotators:pd.Series # Number of annotators by image, from `annotator_counts`; images with fewer than 2 are left out
-)->pd.Series: # One value per label, at most 1; NaN for a label that no annotator or every annotator named
-    "Krippendorff's alpha of each label, as a yes/no question (nominal); wrong counts raise an `AdsError`"
+)->pd.Series: # One value per label, at most 1; NaN for a label that no annotator or every annotator chose
+    "Compute Krippendorff's alpha of each label as a yes/no question; raises an `AdsError` for wrong counts"
     k,m = checked_votes(table, annotators)
     mixed = (k*(m-k)/(m-1)).sum()
     return pd.Series(_alpha(k.sum().to_numpy(), mixed.to_numpy(), m.sum()), k.columns, name='alpha')
@@ -90,12 +90,12 @@ def krippendorff_alpha(
 def agreement(
     table:pd.DataFrame,   # Images x labels, counts of votes, from `vote_table`
     annotators:pd.Series, # Number of annotators by image, from `annotator_counts`
-    n_boot:int=1000,      # Bootstrap draws of images
+    n_boot:int=1000,      # Number of bootstrap draws of images
     level:float=.95,      # Coverage of the intervals
     seed:int=42
-)->pd.DataFrame: # label, votes, share of annotators who named it (0..1), alpha, low, high; last row 'mean'
-    """Krippendorff's alpha of each label and the mean over labels that have one, with percentile intervals over images;
-    wrong counts raise an `AdsError`"""
+)->pd.DataFrame: # label, votes, share of annotators who chose it (0..1), alpha, low, high; last row 'mean'
+    """Compute Krippendorff's alpha of each label and their mean, with percentile intervals over images;
+    raises an `AdsError` for wrong counts"""
     k,m = checked_votes(table, annotators)
     n = k.shape[1]
     sums = bootstrap_sums(np.hstack([k, k*(m-k)/(m-1), m]), n_boot, seed)
@@ -108,7 +108,7 @@ def agreement(
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #ea87b036
 def _with_alpha(table):
-    "The labels of an `agreement` table that have an alpha, the highest first; raise an `AdsError` if there is none"
+    "Labels of an `agreement` table that have an alpha, the highest first; raise an `AdsError` if there is none"
     if not {'label','alpha','low','high'} <= set(table.columns):
         raise AdsError(f'expected the table of agreement(); found the columns {", ".join(map(str, table.columns))}')
     labels = table[:-1].dropna(subset='alpha').sort_values('alpha', ascending=False)
@@ -120,7 +120,7 @@ def _with_alpha(table):
 def plot_agreement(
     table:pd.DataFrame # Result of `agreement`
 )->Figure:
-    "Plot alpha of each label that has one with its interval, the highest first, and the mean as a line"
+    "Plot alpha of each label with its interval, the highest first, and the mean as a line"
     labels,mean = _with_alpha(table),table.iloc[-1]
     fig,rows = new_figure(6.5, .9+.2*len(labels)),range(len(labels))
     ax = fig.subplots()
@@ -136,7 +136,7 @@ def plot_agreement(
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #a8c89942
 def _check_long(votes):
-    "Raise an `AdsError` unless `votes` has one row per vote, with categories and numbered annotators, and some label"
+    "Raise an `AdsError` unless `votes` has one row per vote, categories, numbered annotators and at least one label"
     def is_category(c): return c in votes and isinstance(votes[c].dtype, pd.CategoricalDtype)
     if not (isinstance(votes, pd.DataFrame) and 'annotator' in votes and is_category('image') and is_category('label')):
         raise AdsError('expected one row per vote with the columns image, annotator and label (image and label as '
@@ -150,7 +150,7 @@ def _check_long(votes):
 def _who_named(
     votes:pd.DataFrame # One row per vote, from `read_sentiments`
 )->tuple[np.ndarray,np.ndarray]: # 0/1 (images, annotators, labels); numbers of annotators (images,)
-    "Return which annotator named which label (0 beyond an image's annotators); raise an `AdsError` for other tables"
+    "Return which annotator chose which label (0 beyond an image's annotators); raise an `AdsError` for other tables"
     _check_long(votes)
     named,m = votes.dropna(subset='label'),annotator_counts(votes).to_numpy()
     who = np.zeros((len(m), m.max(), len(votes.label.cat.categories)), dtype=np.float32)
@@ -159,10 +159,10 @@ def _who_named(
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #90a7eff2
 def _confused_pairs(who):
-    "Number of pairs of annotators of an image where one names a (row) and not b, the other b (column) and not a"
+    "Count pairs of annotators of an image where one chooses a (row) and not b, the other b (column) and not a"
     pairs = np.zeros((who.shape[2], who.shape[2]))
     for some in np.array_split(who, int(np.ceil(len(who)/2000))):
-        q = some.transpose(0,2,1) @ (1-some) # annotators of each image who name a and not b
+        q = some.transpose(0,2,1) @ (1-some) # annotators of each image who choose a and not b
         pairs += (q*q.transpose(0,2,1)).sum(0, dtype=np.float64)
     return pairs
 
@@ -177,8 +177,8 @@ def _row_share(x, total, labels):
 def confused_labels(
     votes:pd.DataFrame # One row per vote, from `read_sentiments`: `image`, `annotator`, `label`
 )->pd.DataFrame: # Labels a x labels b, shares 0..1; NaN on the diagonal and where no pair differs
-    """Of the pairs of annotators of an image where one names a and the other doesn't: how often the other names b, and
-    the first doesn't; `attrs` has the labels' `share`, the number of `pairs` and the `expected` shares for two ads"""
+    """Compute how often, of two annotators who differ on label a, the one without a chooses b and the other does not;
+    `attrs` has the labels' `share`, the number of `pairs` and the `expected` shares for two different ads"""
     who,m = _who_named(votes)
     k,labels = who.sum(1, dtype=np.float64),votes.label.cat.categories.astype(str)
     f,both = k.sum(0)/m.sum(),np.einsum('ipa,ipb->ab', who, who, optimize=True)/m.sum()
@@ -201,9 +201,9 @@ def _from_attrs(matrix, name):
 def top_confusions(
     matrix:pd.DataFrame, # Result of `confused_labels`
     n:int=10,            # Rows
-    min_pairs:int=50     # Least number of pairs of annotators who have one label instead of the other
-)->pd.DataFrame: # label, instead, pairs, share (of pairs that differ on `label`), expected (for two ads), lift
-    "The strongest confusions by lift, share over expected; of two labels only the stronger direction is listed"
+    min_pairs:int=50     # Smallest number of pairs of annotators with one label instead of the other
+)->pd.DataFrame: # label, instead, pairs, share (of pairs that differ on `label`), expected, lift
+    "List the strongest confusions by lift = share/expected, each pair of labels in its stronger direction only"
     labels = list(matrix.index)
     res = pd.DataFrame(dict(label=np.repeat(labels, len(labels)), instead=labels*len(labels),
         pairs=_from_attrs(matrix, 'pairs').ravel().astype(int), share=matrix.to_numpy().ravel(),
@@ -215,7 +215,7 @@ def top_confusions(
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #06b0d8a9
 def _lift_panel(ax, share, expected):
-    "Draw shares in percent as numbers and their lift over `expected` as colour; return the image"
+    "Draw shares in percent as numbers and their lift over `expected` as colours; return the image"
     lift = np.maximum(ratio(share, expected, np.nan), .01) # a logarithm needs more than 0
     im = ax.imshow(lift, cmap='PuOr_r', norm=LogNorm(1/3, 3), aspect='auto')
     for i,j in np.argwhere(np.isfinite(share)):
@@ -229,7 +229,7 @@ def plot_confused(
     matrix:pd.DataFrame, # Result of `confused_labels`
     n:int=20             # Number of labels, the most frequent first
 )->Figure:
-    "Plot what is named instead: the share in percent as a number, its lift as colour; empty where no pair differs"
+    "Plot which label is chosen instead: the share in percent as number, its lift as colour; empty without such pairs"
     expected = pd.DataFrame(_from_attrs(matrix, 'expected'), matrix.index, matrix.columns)
     labels = pd.Series(matrix.attrs['share']).loc[matrix.index].sort_values(ascending=False, kind='stable').index[:n]
     fig,names = new_figure(2.2+.3*len(labels), 1.6+.27*len(labels)),[short_name(l) for l in labels]
@@ -238,7 +238,7 @@ def plot_confused(
     ax.set_xticks(range(len(labels)), names, rotation=90)
     ax.set_yticks(range(len(labels)), names)
     ax.tick_params(length=0)
-    ax.set(ylabel='one annotator names, the other does not', xlabel='the other names instead (%)')
+    ax.set(ylabel='one annotator chooses', xlabel='the other chooses instead (%)')
     label = 'times as often as for two different ads'
     bar = fig.colorbar(im, ax=ax, ticks=[1/3,.5,1,2,3], format='%.2g', label=label, extend='both', shrink=.6)
     bar.minorticks_off()
@@ -250,13 +250,13 @@ def _held_out(
     m,            # Annotators (images, 1)
     min_votes:int # Votes among the others that make a target
 )->tuple[np.ndarray,np.ndarray]: # Target and true positives, both (images, labels), expectations over who is held out
-    "Score one annotator taken at random against at least `min_votes` of the others"
+    "Score a random annotator against labels with at least `min_votes` votes of the others"
     tp = k/m*(k-1 >= min_votes)
     return tp + (1-k/m)*(k >= min_votes), tp
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #ab05897d
 def _model_decisions(preds, table, thresholds):
-    "Decisions of a model, images x labels of 0/1; raise an `AdsError` for other shapes, NaN and values outside 0..1"
+    "Decide with a model's probabilities; raise an `AdsError` for other shapes, NaN and values outside 0..1"
     p,labels = np.asarray(preds, dtype=np.float64),table.shape[1]
     if p.shape != table.shape:
         raise AdsError(f'preds have shape {p.shape}; expected a row for each of {len(table):,} images and a column for '
@@ -291,12 +291,12 @@ def one_annotator(
     preds=None,           # A model's probabilities, one row per row of `table`, one column per label of `vocab`
     thresholds=.5,        # Of the model: one for all labels or one per label
     min_votes:int=2,      # Votes of the other annotators that make a label a target
-    n_boot:int=1000,      # Bootstrap draws of images
+    n_boot:int=1000,      # Number of bootstrap draws of images
     level:float=.95,      # Coverage of the interval
     seed:int=42
 )->pd.DataFrame: # macro_f1, low, high, micro_f1, images; positives and predicted labels per image
-    """F1 of expected counts against the other annotators: rows 'one annotator' (held out at random), 'model' (with
-    `preds`) and 'all labels'; wrong input raises an `AdsError`"""
+    """Score against the other annotators, from expected counts: rows 'one annotator' (held out at random), 'model'
+    (with `preds`) and 'all labels'; raises an `AdsError` for wrong input"""
     if min_votes < 1: raise AdsError(f'min_votes={min_votes}: a label needs at least 1 vote')
     if vocab is not None: table = table[[choose(l, table.columns, 'label') for l in vocab]]
     k,m = checked_votes(table, annotators, min_votes+1)
@@ -311,8 +311,8 @@ def one_annotator(
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #a5ba8f93
 def _flips(k, m, v, alpha):
-    "Expected positives lost (or gained) per label by replacing one of the `m` annotators of images with votes `k`"
-    # m times the cases where v-1 of those who stay named the label, and the one who leaves did or did not
+    "Expected number of positives lost (or gained) per label by replacing one of the `m` annotators of images with votes `k`"
+    # m times the cases where v-1 of those who stay chose the label, and the leaving annotator did or did not
     yes,no = v*(k==v).sum(0),(m-v+1)*(k==v-1).sum(0)
     return ratio(yes*no, yes+no)/m*(1 - alpha/(1+alpha*(m-1)))
 
@@ -322,8 +322,8 @@ def flip_share(
     annotators:pd.Series, # Number of annotators by image; images with fewer than 2 are left out
     min_votes:int=2       # Votes that make a label positive
 )->pd.DataFrame: # label, positives, negatives, lost (share of positives), gained (share of negatives); last row 'all'
-    """Share of positives lost and of negatives gained if one random annotator of each image were replaced (NaN where
-    there are none); wrong counts raise an `AdsError`"""
+    """Estimate which share of positives would be lost, and of negatives gained, if one random annotator of each image
+    were replaced (NaN without any); raises an `AdsError` for wrong counts"""
     if min_votes < 1: raise AdsError(f'min_votes={min_votes}: a label needs at least 1 vote')
     k,m = checked_votes(table, annotators)
     alpha = krippendorff_alpha(table, annotators).clip(lower=0).fillna(0).to_numpy()

@@ -20,7 +20,7 @@ class Calibration:
     "A positive slope and an intercept for the logits of each label"
     slope:np.ndarray      # (labels,)
     intercept:np.ndarray  # (labels,)
-    strength:float=np.inf # Strength of the penalty on differences between labels; inf: one slope for all
+    strength:float=np.inf # Penalty on differences between labels; inf: one slope for all
     def __call__(self, logits)->np.ndarray: # Probabilities, images x labels
         "Return calibrated probabilities"
         return expit(self.slope*np.asarray(logits, dtype=np.float64) + self.intercept)
@@ -35,13 +35,13 @@ def fit_temperature(
     logits, # Held-out logits, images x labels
     targs   # Their labels, 0/1
 )->float: # A slope between 0.01 and 20
-    "Find the one slope with the lowest log loss"
+    "Find the slope with the lowest log loss"
     def loss(s): return _losses(np.exp(s)*logits, targs).mean()
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(.01), np.log(20)), method='bounded').x))
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #47f01f6a
 def _platt_loss(v, a, logits, targs, strength):
-    "Penalized log loss of slopes a*exp(v[:labels]) and intercepts v[labels:], and its gradient"
+    "Penalized log loss for slopes a*exp(v[:labels]) and intercepts v[labels:], and its gradient"
     n = logits.shape[1]
     slope = a*np.exp(v[:n])
     z = slope*logits + v[n:]
@@ -55,7 +55,7 @@ def fit_platt(
     targs,           # Their labels, 0/1
     strength:float=3 # Penalty on differences between labels; inf: temperature scaling
 )->Calibration:
-    "Fit a slope and an intercept for each label, drawn towards one common slope"
+    "Fit a slope and an intercept for each label, pulled toward one common slope"
     a,n = fit_temperature(logits, targs),logits.shape[1]
     if np.isinf(strength): return Calibration(np.full(n, a), np.zeros(n))
     v = minimize(_platt_loss, np.zeros(2*n), (a, logits, targs, strength), jac=True, method='L-BFGS-B').x
@@ -63,12 +63,12 @@ def fit_platt(
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #5c1fb33f
 def _folds(n, seed):
-    "Fold of each of `n` images, five of equal size"
+    "Assign `n` images to five folds of equal size"
     return np.random.default_rng(seed).permutation(n) % min(5, n)
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #d614c715
 def _held_out_loss(logits, targs, fold, strength):
-    "Log loss of each fold, calibrated on the other folds, summed over all decisions"
+    "Log loss of each fold after calibration on the other folds, summed over all decisions"
     total = 0
     for k in range(fold.max()+1):
         c,out = fit_platt(logits[fold!=k], targs[fold!=k], strength),fold==k
@@ -82,7 +82,7 @@ def choose_strength(
     candidates=(np.inf, 100, 30, 10, 3, 1), # Strengths of the penalty, strongest first
     seed:int=42  # Seed of the folds
 )->float:
-    "Choose the strength with the lowest log loss in five-fold cross-validation; the strongest of equals"
+    "Choose the strength with the lowest log loss in five-fold cross-validation; of equal ones the strongest"
     fold = _folds(len(logits), seed)
     return min(candidates, key=lambda s: _held_out_loss(logits, targs, fold, s))
 
@@ -124,8 +124,8 @@ def tune(
 def cross_tune(
     logits,      # Held-out logits, images x labels
     targs,       # Their labels, 0/1
-    fold=None,   # Fold of each image; default: five at random
-    seed:int=42, # Seed of these
+    fold=None,   # Fold of each image; default: five random folds
+    seed:int=42, # Seed of the random folds
     **kwargs
 )->tuple[np.ndarray,np.ndarray]: # Probabilities and thresholds, both images x labels
     "Calibrate each fold and choose its thresholds with `tune` on the other folds"

@@ -155,7 +155,7 @@ def estimate_bn(
     body:nn.Module, # Changed in place; weights and modes stay
     batches         # Normalized image batches `(N, 3, H, W)`, or tuples that begin with one
 )->nn.Module: # `body`
-    "Set the statistics of every BatchNorm layer to their average over `batches`; raises an `AdsError` without batches"
+    "Set the statistics of every BatchNorm layer to their mean over `batches`; raises an `AdsError` without batches"
     modes = {m: m.training for m in body.modules()}
     momenta = {m: m.momentum for m in modes if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     n,device = 0,next(body.parameters()).device
@@ -179,7 +179,7 @@ class FrozenBody(nn.Sequential):
     def __init__(self,
         body,               # `nn.Sequential`, or a dict of named layers
         stages=(),          # Dotted names of layers whose maps are averaged to the size of the last and concatenated
-        bn_train:bool=False # Follow `train()` in BatchNorm and stochastic depth, as the reference study
+        bn_train:bool=False # Follow `train()` in BatchNorm and stochastic depth, as in the reference study
     ):
         if not isinstance(body, (nn.Sequential, dict)):
             raise TypeError(f'FrozenBody needs an nn.Sequential, got {type(body).__name__}')
@@ -200,8 +200,8 @@ class FrozenBody(nn.Sequential):
 @patch
 def forward_stages(self:FrozenBody,
     x # Normalized images (N, 3, H, W)
-): # (output of the body (N, width, h, w), maps of the earlier stages at their own sizes)
-    "Run the body, and return the maps of its `stages` too"
+): # (output of the body (N, width, h, w), maps of the earlier stages in their own sizes)
+    "Run the body and also return the maps of its `stages`"
     maps = {}
     def keep(name): return lambda m,inp,out: maps.update({name: out})
     hooks = [self.get_submodule(s).register_forward_hook(keep(s)) for s in self.stages]
@@ -230,7 +230,7 @@ def _n_params(net): return sum(p.numel() for p in net.parameters())/1e6
 
 # %% ../../nbs/models/00_backbones.ipynb #dda8937c
 def _table_row(b):
-    "A row of `backbone_table`"
+    "Make a row of `backbone_table`"
     net,meta = meta_net(b),b.published.meta if b.published else {}
     acc = meta.get('_metrics', {}).get('ImageNet-1K', {})
     row = {'backbone': b.name, 'weights': b.weights or b.source, 'size': b.size}

@@ -73,7 +73,7 @@ def _missing_packages(name):
 
 # %% ../../nbs/models/02_engines.ipynb #ca9771b8
 def check_engine(
-    name:str,   # One of `engines`, or 'auto'
+    name:str,   # One of `engines` or 'auto'
     device=None # `torch.device`; default: the CPU
 )->str: # `name`
     "Return the name of an engine; raises an `AdsError` if it is unknown, not installed or not for the device"
@@ -117,14 +117,14 @@ class Engine:
 # %% ../../nbs/models/02_engines.ipynb #9c306464
 def feature_error(
     feats, # (N, width)
-    want   # (N, width), the exact features
+    want   # (N, width), the reference features
 )->float:
     "Return the largest relative difference between the features of an image"
     return ((feats-want).norm(dim=1)/want.norm(dim=1)).max().item()
 
 # %% ../../nbs/models/02_engines.ipynb #b88b31b7
 def _try(name, model, x):
-    "(engine, its features, seconds until they are there), or (`None`, `None`, reason of the failure)"
+    "Return (engine, its features, seconds until they are computed), or (`None`, `None`, reason of the failure)"
     start = time.perf_counter()
     try: run = Engine(model, name, x.shape)
     except AdsError as e: return None,None,str(e)
@@ -135,7 +135,7 @@ def _try(name, model, x):
 
 # %% ../../nbs/models/02_engines.ipynb #46d11424
 def _seconds(run, x):
-    "Seconds for one batch"
+    "Measure the seconds for one batch"
     time.sleep(.05) # threads of the previous engine may still be spinning
     start = time.perf_counter()
     run(x)
@@ -143,7 +143,7 @@ def _seconds(run, x):
 
 # %% ../../nbs/models/02_engines.ipynb #1122ecd2
 def _medians(runs, x, rounds):
-    "Median seconds of one batch per engine, measured in turn"
+    "Measure the median seconds of one batch per engine, in turn"
     times = {n: [_seconds(run, x)] for n,run in runs.items()}
     best = min(t[0] for t in times.values())
     near = [n for n,t in times.items() if t[0] < 1.5*best]
@@ -156,7 +156,7 @@ def measure_engines(
     model,       # As in `Engine`
     x,           # Normalized images `(N, 3, H, W)`
     names,       # Some of `engines`
-    rounds:int=3 # Measurements of the fast ones
+    rounds:int=3 # Number of measurements of the fast ones
 )->pd.DataFrame: # Per engine: `images_per_second`, `error` against eager, `ready_seconds`, `reason` of a failure
     "Measure speed and exactness of engines on one batch"
     tried = {n: _try(n, model, x) for n in dict.fromkeys(('eager', *names))}
@@ -193,7 +193,7 @@ def fastest(
 # %% ../../nbs/models/02_engines.ipynb #39253817
 @functools.cache
 def _machine():
-    "Processor, cores and package versions, on which the speed of an engine depends"
+    "Describe processor, cores and package versions, on which the speed of an engine depends"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
     try: device += next(l for l in Path('/proc/cpuinfo').read_text().splitlines() if l.startswith('model name'))
     except (OSError, StopIteration): pass
@@ -202,13 +202,13 @@ def _machine():
 
 # %% ../../nbs/models/02_engines.ipynb #635ccb1b
 def _cached_choice(path):
-    "The engine in a file of `choose_engine`, or `None`"
+    "Read the engine from a file of `choose_engine`; `None` if there is none"
     try: return choose(read_json(path)['engine'], engines, 'engine')
     except (AdsError, KeyError, TypeError): return None
 
 # %% ../../nbs/models/02_engines.ipynb #79a5cdf6
 def _choice_message(table, name, what):
-    "One line about the chosen engine and those left out"
+    "Write one line about the chosen engine and those left out"
     off = [f'{n} (features off by {e:.3f})' for n,e in table.error.items() if e > tolerance]
     off += [f'{n} ({r})' for n,r in table.reason.items() if r]
     speed = table.images_per_second
@@ -221,7 +221,7 @@ def choose_engine(
     x,           # Normalized images `(N, 3, H, W)`
     what:str='', # Name of the body and its weights
     n:int=0,     # Number of images
-    say=print    # Called with the message; `None`: no message
+    say=print    # Function that prints the message; `None`: no message
 )->str: # One of `engines`
     "Choose the fastest engine within the tolerance for a body on this machine; measured once, then cached"
     device,shape = next(model.parameters()).device,list(x.shape)

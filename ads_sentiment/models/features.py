@@ -26,7 +26,7 @@ from fastai.vision.all import DataLoader, PILImage
 
 # %% ../../nbs/models/04_features.ipynb #39138db6
 def _to_device(futures):
-    "Stack the images of one batch on the device; to a GPU from pinned memory, so that the copy overlaps"
+    "Stack the images of a batch on the device; to a GPU from pinned memory, so that copying and computing overlap"
     x,device = torch.stack([f.result() for f in futures]),ads_device()
     return x.pin_memory().to(device, non_blocking=True) if device.type=='cuda' else x.to(device)
 
@@ -35,10 +35,10 @@ def read_batches(
     read,              # Function from a row number to an image `(3, H, W)`, uint8
     rows,              # Row numbers
     bs:int=16,         # Images per batch; the last may have fewer
-    ahead:int=2,       # Batches that are read ahead
+    ahead:int=2,       # Number of batches to read ahead
     n_threads:int=None # Default: all cores
 ): # Yields images `(n, 3, H, W)`, uint8, on the device
-    "Read batches of images by threads, in order; an error of `read` is raised here and stops the threads"
+    "Read batches of images with threads, in order; an error of `read` is raised here and stops the threads"
     pool,waiting = ThreadPoolExecutor(n_threads or os.cpu_count() or 1),deque()
     try:
         for i in range(0, len(rows), bs):
@@ -50,7 +50,7 @@ def read_batches(
 # %% ../../nbs/models/04_features.ipynb #f395439e
 def image_keys(
     paths,    # Image files
-    view=None # Number of the augmented view; default: the image itself
+    view=None # Number of the augmented view; default: the unaugmented image
 )->list: # One key of a `FeatureStore` per file
     "Make keys from path, size and modification time of each file"
     return [file_key(p, *([] if view is None else [view])) for p in paths]
@@ -67,7 +67,7 @@ def module_digest(
 
 # %% ../../nbs/models/04_features.ipynb #48c85d7f
 def batch_size()->int:
-    "Return the number of images per batch of an engine"
+    "Return the number of images per batch: 64 on CUDA, otherwise 16"
     return 64 if ads_device().type=='cuda' else 16
 
 # %% ../../nbs/models/04_features.ipynb #553f2c44
@@ -82,14 +82,14 @@ def read_ahead(
 few = 256 # images for which engines are not measured
 
 class FeatureExtractor:
-    "Compute features of image files by a frozen body once, and keep them"
+    "Compute features of image files with a frozen body once, and keep them on disk"
     def __init__(self,
         body,                   # `FrozenBody`, on its device
         pool:nn.Module,         # From the body's map to features `(N, width)`, without parameters
         pipeline:ImagePipeline, # How an image becomes a tensor
         aug:str='none',         # Augmentation of the views, one of `augmentations`
         engine:str='auto',      # 'auto' (the fastest exact one) or one of `engines`
-        name:str=''             # Of the body and its weights, for messages
+        name:str=''             # Name of the body and its weights, for messages
     ):
         store_attr()
         self.settled = None if engine=='auto' else engine # the engine, once chosen
@@ -122,7 +122,7 @@ def read(self:FeatureExtractor,
 def settle(self:FeatureExtractor,
     paths # Image files
 )->str: # One of `engines`
-    "Choose the engine once, measured on the first images"
+    "Choose the engine once, by measuring on the first images"
     if self.settled: return self.settled
     if len(paths) < few: return 'eager'
     x = next(read_batches(lambda i: self.read(paths[i]), range(batch_size()), batch_size(), 0))
@@ -210,7 +210,7 @@ def set_buffers(
 
 # %% ../../nbs/models/04_features.ipynb #5d8b0df7
 def _one_pass(body, pool, dls, k):
-    "Features of all splits in pass `k`, and the buffers of the body after it"
+    "Compute the features of all splits in pass `k`, and the buffers of the body after it"
     dl = dls.train
     with seeded(k):
         order = random.sample(range(len(dl.items)), len(dl.items))
@@ -242,7 +242,7 @@ def pass_buffers(
 # %% ../../nbs/models/04_features.ipynb #f59df5f9
 @patch
 def passes_key(self:FeatureExtractor, dls)->str:
-    "Compute the digest that names the passes over the splits of `dls`"
+    "Compute the digest that names the passes over the splits of DataLoaders `dls`"
     files = [list(plain_dl(dls, s).items['path']) for s in ('train', 'valid', 'test')]
     return digest(self.key('eager'), image_keys(sorted(sum(files, []))), files, dls.aug, dls.train.bs)
 
@@ -251,7 +251,7 @@ def passes_key(self:FeatureExtractor, dls)->str:
 def kept_passes(self:FeatureExtractor,
     dls,        # From `ads_dataloaders`
     n:int,      # Number of passes
-    folder=None # Of the files; default: the user's cache
+    folder=None # Folder of the files; default: the user's cache
 )->list: # Files for `load_pass`
     "Compute the passes that are not kept yet; the body is left unchanged"
     start = {k: v.clone() for k,v in self.body.named_buffers()}
@@ -274,7 +274,7 @@ class FeatureLoader(DataLoader):
         y,            # Targets (N, labels)
         bs=32,        # Images per batch
         shuffle=False,
-        rng=None      # `random.Random` whose state decides the order
+        rng=None      # `random.Random` whose state determines the order
     ):
         self.xs,self.y,self.n_passes = xs if isinstance(xs, list) else [xs],y,0
         super().__init__(range(len(y)), bs=bs, shuffle=shuffle, device=y.device)

@@ -66,7 +66,7 @@ def linear_head(
     n_out:int,        # Number of labels
     drop:float=0.,    # Dropout before the last layer
     scale:str='none', # 'none', 'standard' or 'root', as in `Recipe`
-    top=()            # Frozen layers behind the pooling, with `nf` outputs
+    top=()            # Frozen layers after the pooling, with `nf` outputs
 )->nn.Sequential: # (N, channels, h, w) -> (N, n_out) logits
     "Build average pooling and one linear layer"
     scaled = [] if scale=='none' else [FeatureScale(nf, scale=='root')]
@@ -91,7 +91,7 @@ def make_head(
 def split_head(
     head:nn.Sequential # Contains a `Flatten`
 ): # (layers up to `Flatten`, the other layers)
-    "Split a head behind its pooling; raises an `AdsError` if layers with parameters come before"
+    "Split a head after its pooling; raises an `AdsError` if layers with parameters come before"
     i = next((i for i,m in enumerate(head) if type(m).__name__=='Flatten'), None) # torch's or fastai's
     if i is None or list(head[:i+1].parameters()):
         raise AdsError("the head has no parameter-free part that ends in a Flatten, so its features can't be kept")
@@ -104,7 +104,7 @@ def build_model(
     n_out:int,          # Number of labels
     size:int=None,      # Input size in pixels; default: that of the backbone's weights
     weights:str='auto', # As in `load_body`
-    seed:int=None,      # Of the head and of random weights; `None`: random generators are not seeded
+    seed:int=None,      # For the head and for random weights; `None`: random generators are not seeded
     batches=()          # Normalized training images, for the BatchNorm statistics of random weights
 ): # (`nn.Sequential` of a `FrozenBody` and a head on the default device, description of the body's weights)
     "Build the model of a recipe and a backbone"
@@ -135,7 +135,7 @@ def _principal(x):
 def threads_for(
     work:float # Multiplications per step
 ):
-    "Use one thread inside if the steps are too small to be worth sharing"
+    "Use a single thread inside the block if the steps are too small to be split between threads"
     n = torch.get_num_threads()
     torch.set_num_threads(n if work > 5e6 else 1)
     try: yield
@@ -171,7 +171,7 @@ def _minimize(f, start, units, max_iter):
 
 # %% ../../nbs/models/05_heads.ipynb #aba1be9e
 def _blocks(x, y, share, pos_weight, basis):
-    "Chunks for `_loss`: features, factors of softplus and of the logit, shares; and the basis of weights, if chunked"
+    "Make chunks for `_loss`: features, factors of softplus and of the logit, shares; and the basis of weights if chunked"
     w = 1 if pos_weight is None else _double(pos_weight)
     small = len(x)*basis.shape[1] < 2**24
     n = len(x) if small else _chunk
@@ -196,7 +196,7 @@ def solve_heads(
     pos_weight=None,   # Weights of positives (labels,)
     max_iter:int=200   # Largest number of LBFGS steps per strength
 ): # Yields (l2, weights (heads, labels, width), biases (heads, labels)), strongest first
-    "Train regularized linear heads together, to convergence; raises an `AdsError` for impossible arguments"
+    "Train regularized linear heads together to convergence; raises an `AdsError` for impossible arguments"
     _check_problem(x, y, l2s, used)
     y,share = _double(y),_double(used)/used.sum(0)
     V,s = _principal(x)
@@ -241,7 +241,7 @@ def _l2_row(l2, z, y, targs, held):
 
 # %% ../../nbs/models/05_heads.ipynb #c4be672a
 def choose_l2(
-    x,              # Features (N, width), perhaps followed by those of augmented views of the same images
+    x,              # Features (N, width), optionally followed by those of augmented views of the same images
     y,              # Targets to learn (N, labels)
     targs,          # 0/1 labels for mAP, an array (N, labels)
     held,           # List of boolean masks (N,): the held-out images of each head; each image at most once
