@@ -9,7 +9,7 @@ __all__ = ['type_text', 'default_text', 'signature_text', 'parameter_rows', 'par
 
 # %% ../../nbs/apps/02_site.ipynb #0cb2f11d
 import ast, inspect, os, re
-from functools import lru_cache
+from functools import lru_cache, reduce
 from importlib import import_module
 from textwrap import dedent
 from types import UnionType
@@ -132,14 +132,21 @@ def own_methods(
     return [getattr(cls, n) for n in names]
 
 # %% ../../nbs/apps/02_site.ipynb #023178a2
+def _function(obj):
+    "The function behind a method, a property or a cached property"
+    for name in ('fget', 'func', '__func__'): obj = getattr(obj, name, None) or obj
+    return obj
+
+def _member(obj, name):
+    "A member of a module or a class, with a property as its function"
+    found = inspect.getattr_static(obj, name)
+    return _function(found if hasattr(found, 'fget') or hasattr(found, 'func') else getattr(obj, name))
+
 def _exported(sym):
     "The object in the package that a page has defined anew; in the package its comments can be read"
-    name = getattr(getattr(sym, 'fget', sym), '__qualname__', '')
+    name = getattr(_function(sym), '__qualname__', '')
     module = next((m for m,names in modidx['syms'].items() if f'{m}.{name}' in names), None)
-    if module is None: return sym
-    obj = import_module(module)
-    for part in name.split('.'): obj = inspect.getattr_static(obj, part) if inspect.isclass(obj) else getattr(obj, part)
-    return getattr(obj, '__func__', obj)
+    return sym if module is None else reduce(_member, name.split('.'), import_module(module))
 
 def _methods(cls):
     "As `own_methods`; none for a class whose source is not at hand"
