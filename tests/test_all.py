@@ -1,5 +1,5 @@
 "One import for everything: it forgets no name, and no name hides another one."
-import builtins, importlib, pkgutil
+import builtins, importlib, pkgutil, re
 from pathlib import Path
 import ads_sentiment
 import ads_sentiment.all as everything
@@ -30,4 +30,5 @@ def test_no_name_hides_a_builtin(): assert not [f'{m}.{n}' for m,n,_ in ours if 
 
 def test_the_library_does_not_import_it():
     files = [p for p in Path(ads_sentiment.__path__[0]).rglob('*.py') if p.name!='_modidx.py']
-    assert not [p for p in files if 'ads_sentiment.all' in p.read_text(encoding='utf-8') or '.all import' in p.read_text().replace('fastai.vision.all import', '')]
+    used = re.compile(r'(from|import) +ads_sentiment\.all\b|from +\.+all +import')
+    assert not [p for p in files if used.search(p.read_text(encoding='utf-8'))]
