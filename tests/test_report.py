@@ -110,8 +110,11 @@ def test_a_study_runs_random_backbones_last_and_does_not_explain_them(tmp_path, 
     assert list(results.weights.str.startswith('random')) == [False, False, True]
     assert set(pairs['first']) | set(pairs.second) == set(names[1:])
     assert {p.stem.rsplit('_', 1)[0] for p in (out/'figures').glob('gradcam_*')} == {f'gradcam_{n}' for n in names[1:]}
+    assert {p.stem for p in (out/'figures').glob('examples_*')} == {f'examples_{n}' for n in names[1:]}
     page = (out/'report.html').read_text(encoding='utf-8')
     assert lead(page).startswith(f'{names[0]} ran with random weights and is not compared. ')
+    for name in ('examples', 'calibration', 'use'): assert section(page, name) and names[0] not in section(page, name), name
+    assert len(page) < 4_000_000
 
 def test_an_installed_package_has_the_templates(tmp_path):
     "Built in a place of its own, since a source tree has them anyway"
