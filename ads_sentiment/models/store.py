@@ -18,7 +18,7 @@ _record = np.dtype([('key', 'S16'), ('crc', '<u4')])
 _chunk = 4096 # rows at a time
 
 def _checksums(path, width, first, n):
-    "Checksums of rows `first` to `n` of a file, read a chunk at a time"
+    "Compute the checksums of rows `first` to `n` of a file, a chunk at a time"
     crcs = []
     with open(path, 'rb') as f:
         f.seek(first*width*4)
@@ -50,7 +50,7 @@ class FeatureStore:
 
 # %% ../../nbs/models/03_store.ipynb #c542034a
 def _check_format(folder, width):
-    "Raise an `AdsError` if a folder holds features of another width; mark a new folder"
+    "Raise an `AdsError` if a folder holds features of another width; describe a new folder in a file"
     about,path = dict(format=1, width=width),folder/'store.json'
     if not path.exists(): write_json(about, path)
     found = read_json(path, what='feature store')
@@ -60,7 +60,7 @@ def _check_format(folder, width):
 # %% ../../nbs/models/03_store.ipynb #4c0a565c
 @patch
 def refresh(self:FeatureStore)->FeatureStore:
-    "Read what other processes have written since; rows checked before are not read again"
+    "Read what other processes have written since; rows that were checked before are not read again"
     _check_format(self.folder, self.width)
     sizes = [p.stat().st_size if p.exists() else 0 for p in (self.index, self.data)]
     n = min(sizes[0]//_record.itemsize, sizes[1]//(self.width*4))
@@ -88,7 +88,7 @@ def rows(self:FeatureStore,
 
 # %% ../../nbs/models/03_store.ipynb #4f8dcd98
 def _write(path, start, data):
-    "Write bytes from `start` on, and force them to disk"
+    "Write bytes from position `start` on, and force them to disk"
     with open(path, 'r+b' if path.exists() else 'w+b') as f:
         f.truncate(start)
         f.seek(start)
@@ -112,7 +112,7 @@ def _append(store, keys, rows):
 # %% ../../nbs/models/03_store.ipynb #8bb6c242
 @patch
 def append(self:FeatureStore,
-    keys, # Of at most 16 characters; those that have a row are skipped
+    keys, # At most 16 characters each; those that have a row are skipped
     rows  # (keys, width), finite numbers
 )->FeatureStore:
     "Write rows; a crash leaves either a complete row or none. Raises an `AdsError` for a wrong shape or key"

@@ -21,7 +21,7 @@ from .backbones import Backbone,build_net,cut_body,get_backbone,meta_net
 def _read_state(
     path # .safetensors, .pth or .pt
 )->dict: # Name -> tensor, on the CPU
-    "Read a state dict without running any code of the file; raises an `AdsError` for a missing or damaged one"
+    "Read a state dict without running code from the file; raises an `AdsError` for a missing or damaged one"
     path = Path(path)
     if not path.is_file(): raise AdsError(f'weight file not found: {path}')
     try:
@@ -38,7 +38,7 @@ def _read_state(
 
 # %% ../../nbs/models/01_weights.ipynb #40d6e330
 def _few(xs):
-    "Join the first three of a list and say how many more there are"
+    "Join the first three names of a list, and say how many more there are"
     return ', '.join(xs[:3]) + (f' and {len(xs)-3} more' if len(xs)>3 else '')
 
 # %% ../../nbs/models/01_weights.ipynb #fe02e702
@@ -68,7 +68,7 @@ class WeightsNotFound(AdsError):
 def _fetch(
     url:str,  # Its file name ends in the first digits of its hash, as torchvision's do
     path:Path # Destination
-)->str: # '', or the reason why the file cannot be downloaded
+)->str: # '', or the reason why the download failed
     "Download a weight file and check its hash; raises an `AdsError` for a damaged file, which is not kept"
     parts = urlparse(url)
     if why := unreachable(f'{parts.scheme}://{parts.netloc}'): return why
@@ -142,7 +142,7 @@ def _find_weights(
     b:Backbone,
     weights:str, # As in `load_body`
     seed:int
-): # (state dict, or `None` for random weights; description of the weights)
+): # (state dict or `None` for random weights, description of the weights)
     "Find the weights of a backbone and read them"
     if weights=='random': return None,f'random (seed {seed})'
     if Path(weights).suffix in ('.safetensors', '.pth', '.pt'): return _read_state(weights),f'file {Path(weights).name}'
