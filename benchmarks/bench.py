@@ -38,6 +38,32 @@ def image_batches(dls, rows, bs, ahead):
     paths,pipeline = list(plain_dl(dls).items['path']),dls.pipeline
     for x in read_batches(lambda i: pixels(pipeline.image(paths[i], prepared=True)), rows, bs, ahead): yield pipeline.normalize(x)
 
+def named_ads(mode, **kwargs):
+    "'demo' (with arguments of `demo_ads`) or 'posters' as an `AdsData`"
+    from ads_sentiment.core import choose
+    from ads_sentiment.data.datasets import csv_ads, demo_ads
+    return demo_ads(**kwargs) if choose(mode, ('demo', 'posters'), 'data')=='demo' else csv_ads(poster_csv())
+
+def tested(ads, seeds, backbone='efficientnet_lite0', **kwargs):
+    "Train the tuned recipe on five stratified splits of prepared images, with each of `seeds`; (trials, facts)"
+    from ads_sentiment.data.splits import resplit
+    from ads_sentiment.recipes import tuned
+    from ads_sentiment.training.trials import TrialSpec, run_trial
+    done = []
+    for k in range(5):
+        split = resplit(ads, 'stratified', fold=k)
+        done += [run_trial(TrialSpec(backbone, tuned, seed, k, **kwargs), split)[1:] for seed in seeds]
+    return [t for t,_ in done],[f for _,f in done]
+
+def compared(trials, base):
+    "Mean scores of trials with intervals, and their paired differences from `base`, trials on the same images"
+    from ads_sentiment.evaluation.bootstrap import mean_ci, paired_test
+    ci,pair,res = mean_ci(trials),paired_test(trials, base),{}
+    for m in ('macro_f1', 'mean_ap'):
+        res |= {m: ci['mean'][m], f'{m}_low': ci.low[m], f'{m}_high': ci.high[m], f'{m}_diff': pair['diff'][m],
+                f'{m}_diff_low': pair.diff_low[m], f'{m}_diff_high': pair.diff_high[m]}
+    return res
+
 def processor()->str:
     "Name of the processor, as the system tells it"
     try: return re.search(r'model name\s*:\s*(.+)', Path('/proc/cpuinfo').read_text())[1].strip()

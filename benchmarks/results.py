@@ -9,6 +9,7 @@ bin = Path(sys.executable).parent
 posters = f"{os.environ.get('ADS_POSTERS', '$ADS_POSTERS')}/posters.csv"
 ablation = [bin/'ads_study', '--ablate', '--split', 'stratified']
 heads = ['recipes', 'evaluation/thresholds', 'evaluation/calibration', 'models/heads', 'training/head_fit', 'study/ablation']
+data = ['demo', 'posters']
 maps = ['explain/gradcam', 'explain/faithfulness', 'explain/pointing']
 
 @dataclass
@@ -49,6 +50,9 @@ results = [
     walk('ablation-posters-5-seeds-5-splits', posters, '--splits', '5', '--seeds', '5', '--steps', 'reference,thresholds by expected F1'),
     walk('ablation-posters-views', posters, '--splits', '5', '--steps', 'thresholds by expected F1,augmented views'),
     Result('benchmarks/held-out-demo*.csv', script('measure_held_out'), ['benchmarks/measure_held_out.py', *modules(heads[:-1])]),
+    *(Result(f'benchmarks/filter-{d}.csv', script('measure_filter', d), ['benchmarks/measure_filter.py', *modules(['data/images'])]) for d in data),
+    *(Result(f'benchmarks/backbones-{d}.csv', script('measure_backbones', d), ['benchmarks/measure_backbones.py', *modules(['models/backbones'])])
+        for d in [*data, 'speed']),
     Result('benchmarks/maps-demo.csv', script('measure_maps', 'demo'), ['benchmarks/measure_maps.py', *modules(maps)]),
     Result('benchmarks/maps-posters.csv', script('measure_maps', 'posters'), ['benchmarks/measure_maps.py', *modules(maps)]),
     bench('start', 'core', 'apps/cli'),
