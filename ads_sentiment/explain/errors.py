@@ -38,6 +38,7 @@ def _digits(x, d):
 def _against(p, th):
     "A probability and its threshold as text, with as many digits as distinguish them"
     p,th = np.float32(p),np.float32(th)
+    if np.isinf(th): return f'{p:.2f}, never predicted'
     d = next((d for d in range(1, 9) if _digits(p, d)!=_digits(th, d)), 1)
     return f'{_digits(p, d)} {"≥" if at_or_above(p, th) else "<"} {_digits(th, d)}'
 

@@ -131,6 +131,7 @@ def _way_axis(
     ax.set_xscale('log')
     ax.set_xlim(tried[0]/2, tried[-1]*2)
     if len(tried) < 12: ax.set_xticks(tried, [f'{v:g}' for v in tried])
+    else: ax.xaxis.set_major_formatter('{x:g}')
     ax.minorticks_off()
 
 def _history_legend(
