@@ -77,7 +77,7 @@ readme: $(READY)
 		skip { skip = open; next } /^#\| echo: false/ { skip = 1; fence = ""; next } \
 		/^(#\||:::)/ { next } fence != "" { print fence; fence = "" } \
 		open && /^```/ { fence = $$0; next } { print }' README.md \
-		| sed -E 's#\]\((nbs/)?([0-9A-Za-z_/]+\.(ipynb|jpg|png|md))#](nbs/\2#g' | cat -s > README.new && mv README.new README.md
+		| sed -E 's#\{fig-alt="[^"]*"\}##; s#\]\((nbs/)?([0-9A-Za-z_/]+\.(ipynb|jpg|png|md))#](nbs/\2#g' | cat -s > README.new && mv README.new README.md
 
 docs: readme
 # after `readme`, so that nbdev finds README.md newer than its notebook and leaves it as it is
