@@ -1,4 +1,4 @@
-"""Which command writes which measured table or picture, and which are out of date: `results.py` lists them, `results.py --anew` runs the
+"""Which command writes which measured table or picture of the pages, and which are out of date: `results.py` lists them, `results.py --anew` runs the
 commands of those that are. A result is out of date if a commit changed its script, or a module it measures, after the commit of the result."""
 import argparse, os, subprocess, sys
 from dataclasses import dataclass
@@ -61,7 +61,8 @@ results = [
     bench('growth', 'models/store', 'models/features', 'models/heads'),
     bench('gradcam', 'explain/gradcam'),
     bench('study', 'models/features', 'training/head_fit'),
-    Result('nbs/images/report.jpg', script('take_pictures', 'runs/demo'), ['benchmarks/take_pictures.py', *modules(['study/report'])]),
+    Result('nbs/images/[!R]*.[jp][pn]g', ['env', 'ADS_SCREENSHOTS=1', sys.executable, '-m', 'pytest', 'tests/test_browser.py'],
+        ['tests/test_browser.py', *modules(['study/report', 'apps/widgets'])]),
     Result('README.md', ['make', 'readme'], ['nbs/index.ipynb'])]
 
 def shown(command): return ' '.join(Path(c).name if str(c).startswith(str(bin)) else f"'{c}'" if ' ' in str(c) else str(c) for c in command)

@@ -99,9 +99,11 @@ def changes(page, what, was):
 def options(select): return [t.replace('\xa0', ' ') for t in select.locator('option').all_inner_texts()]
 def select(select, name): select.select_option(index=options(select).index(name))
 
+def wanted(): return os.environ.get('ADS_SCREENSHOTS') not in (None, '', '0')
+
 def keep(screenshot, name):
     "Renew a picture of the documentation, if that is asked for"
-    if os.environ.get('ADS_SCREENSHOTS') in (None, '', '0'): return
+    if not wanted(): return
     im = Image.open(io.BytesIO(screenshot())).convert('RGB')
     for quality in range(88, 40, -6):
         im.save(root/'nbs'/'images'/name, quality=quality, optimize=True)
@@ -236,5 +238,9 @@ def test_the_picture_of_a_report(report, page):
     tab = page.context.browser.new_page(viewport=dict(width=1080, height=1060))
     tab.goto(report.as_uri())
     keep(tab.screenshot, 'report.jpg')
+    if wanted(): # shown where a link to the site is shared
+        im = Image.open(root/'nbs'/'images'/'report.jpg')
+        top = im.crop((0, 0, im.width, im.width*630//1200)).resize((1200, 630))
+        top.quantize(96).save(root/'nbs'/'images'/'card.png', optimize=True)
     assert tab.locator('#examples figcaption').is_visible()
     tab.close()
