@@ -62,8 +62,7 @@ results = [
     bench('gradcam', 'explain/gradcam'),
     bench('study', 'models/features', 'training/head_fit'),
     Result('nbs/images/[!R]*.[jp][pn]g', ['env', 'ADS_SCREENSHOTS=1', sys.executable, '-m', 'pytest', 'tests/test_browser.py'],
-        ['tests/test_browser.py', *modules(['study/report', 'apps/widgets'])]),
-    Result('README.md', ['make', 'readme'], ['nbs/index.ipynb'])]
+        ['tests/test_browser.py', *modules(['study/report', 'apps/widgets'])])]
 
 def shown(command): return ' '.join(Path(c).name if str(c).startswith(str(bin)) else f"'{c}'" if ' ' in str(c) else str(c) for c in command)
 
