@@ -57,6 +57,7 @@ def execute(path):
 
 def _child(path, log, answer):
     "Run one notebook in a forked process; what it prints goes to a file"
+    multiprocessing.set_start_method(None, force=True) # the notebook's own processes start as they do elsewhere
     with open(log, 'w', encoding='utf-8') as f, redirect_stdout(f), redirect_stderr(f):
         answer.send(execute(path))
 
