@@ -49,11 +49,10 @@ endif
 test: $(READY)
 	$(BIN)/python -m pytest
 
-# one after the other, each stored as soon as it has run
+# in turn, each stored as soon as it has run
 notebooks: dev
-	for nb in $$(find nbs -name '*.ipynb' -not -path '*checkpoints*' | sort); do \
-		$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \
-			--ExecutePreprocessor.timeout=900 $$nb || exit 1; done
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \
+		--ExecutePreprocessor.timeout=900 $$(find nbs -name '*.ipynb' -not -path '*checkpoints*' | sort)
 	$(BIN)/nbdev_clean
 
 stale: $(READY)

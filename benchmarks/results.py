@@ -2,6 +2,7 @@
 commands of those that are. A result is out of date if a commit changed its script, or a module it measures, after the commit of the result."""
 import argparse, os, subprocess, sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 root = Path(__file__).parent.parent
@@ -10,7 +11,6 @@ posters = f"{os.environ.get('ADS_POSTERS', '$ADS_POSTERS')}/posters.csv"
 ablation = [bin/'ads_study', '--ablate', '--split', 'stratified']
 heads = ['recipes', 'evaluation/thresholds', 'evaluation/calibration', 'models/heads', 'training/head_fit', 'study/ablation']
 data = ['demo', 'posters']
-maps = ['explain/gradcam', 'explain/faithfulness', 'explain/pointing']
 
 @dataclass
 class Result:
@@ -28,6 +28,7 @@ class Result:
         measured = min(committed(p) for p in self.paths())
         return ', '.join(s for s in self.sources if committed(root/s) > measured)
 
+@cache
 def committed(path):
     "Seconds of the last commit of a file; now for one with changes that are not committed"
     def git(*args): return subprocess.run(['git', *args, '--', str(path)], cwd=root, capture_output=True, text=True, check=True).stdout
@@ -42,6 +43,10 @@ def walk(name, data, *args):
     out = f'runs/{name}'
     return Result(f'benchmarks/{name}.csv', [*ablation, '--data', data, '--out', out, *args], modules(heads), f'{out}/ablation.csv')
 
+def measure(name, mode, *measured):
+    "A script that writes one table per data set or mode"
+    return Result(f'benchmarks/{name}-{mode}.csv', script(f'measure_{name}', mode), [f'benchmarks/measure_{name}.py', *modules(measured)])
+
 def bench(name, *measured): return Result(f'benchmarks/{name}-*.csv', script(f'bench_{name}'), [f'benchmarks/bench_{name}.py', *modules(measured)])
 
 results = [
@@ -50,11 +55,9 @@ results = [
     walk('ablation-posters-5-seeds-5-splits', posters, '--splits', '5', '--seeds', '5', '--steps', 'reference,thresholds by expected F1'),
     walk('ablation-posters-views', posters, '--splits', '5', '--steps', 'thresholds by expected F1,augmented views'),
     Result('benchmarks/held-out-demo*.csv', script('measure_held_out'), ['benchmarks/measure_held_out.py', *modules(heads[:-1])]),
-    *(Result(f'benchmarks/filter-{d}.csv', script('measure_filter', d), ['benchmarks/measure_filter.py', *modules(['data/images'])]) for d in data),
-    *(Result(f'benchmarks/backbones-{d}.csv', script('measure_backbones', d), ['benchmarks/measure_backbones.py', *modules(['models/backbones'])])
-        for d in [*data, 'speed']),
-    Result('benchmarks/maps-demo.csv', script('measure_maps', 'demo'), ['benchmarks/measure_maps.py', *modules(maps)]),
-    Result('benchmarks/maps-posters.csv', script('measure_maps', 'posters'), ['benchmarks/measure_maps.py', *modules(maps)]),
+    *(measure('filter', d, 'data/images') for d in data),
+    *(measure('backbones', d, 'models/backbones') for d in [*data, 'speed']),
+    *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
     bench('start', 'core', 'apps/cli'),
     bench('prepare', 'data/images'),
     bench('extraction', 'models/engines', 'models/features'),

@@ -5,6 +5,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from execnb.nbio import read_nb, write_nb
 from nbdev.processors import FilterDefaults
+from run_notebooks import notebooks
 
 def process(src, dest):
     "Process one notebook; what it complained of, in words"
@@ -22,5 +23,4 @@ def process(src, dest):
 
 if __name__=='__main__':
     nbs,out = Path(sys.argv[1]),Path(sys.argv[2])
-    files = sorted(p for p in nbs.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
-    print(json.dumps({p.relative_to(nbs).as_posix(): process(p, out/p.relative_to(nbs)) for p in files}))
+    print(json.dumps({p.relative_to(nbs).as_posix(): process(p, out/p.relative_to(nbs)) for p in notebooks(nbs)}))

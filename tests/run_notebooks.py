@@ -10,7 +10,9 @@ packages = ['fastai.vision.all', 'timm', 'torchvision', 'cv2', 'pandas', 'matplo
 servers = multiprocessing.get_context('forkserver')
 servers.set_forkserver_preload(packages)
 
-def notebooks(): return sorted(p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+def notebooks(folder=root/'nbs'):
+    "Paths of all notebooks below a folder, sorted"
+    return sorted(p for p in folder.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 
 def said(output):
     "What one output says: a printed text, a table without its tags, or a result as plain text"
@@ -67,10 +69,11 @@ def run(path, log, timeout=900):
     process = servers.Process(target=_child, args=(Path(path), str(log), there))
     process.start()
     there.close()
-    process.join(timeout)
-    if process.is_alive(): process.kill()
-    try: return True, here.recv() if here.poll() else 1/0
-    except (EOFError, ZeroDivisionError): return False, []
+    try: stale = here.recv() if here.poll(timeout) else None
+    except EOFError: stale = None # the process ended without an answer
+    if stale is None: process.kill()
+    process.join()
+    return stale is not None, stale or []
 
 if __name__=='__main__':
     import tempfile

@@ -5,7 +5,7 @@ import pytest, run_notebooks
 
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
-notebooks = sorted(p.relative_to(root).as_posix() for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+notebooks = [p.relative_to(root).as_posix() for p in run_notebooks.notebooks()]
 
 def run(*args, cwd=root, **env):
     "Run a command and return it; its output shows when the test fails"

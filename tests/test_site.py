@@ -2,12 +2,12 @@
 import json, os, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
-import pytest, yaml
+import pytest, run_notebooks, yaml
 from ads_sentiment._modidx import d as modidx
 
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
-notebooks = sorted(p.relative_to(root/'nbs').as_posix() for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+notebooks = [p.relative_to(root/'nbs').as_posix() for p in run_notebooks.notebooks()]
 site = yaml.safe_load((root/'_quarto.yml').read_text(encoding='utf-8'))
 parser = ConfigParser(delimiters=['='])
 parser.read(root/'settings.ini', encoding='utf-8')

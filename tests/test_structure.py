@@ -1,6 +1,7 @@
 "The house: who may import whom, and what a linter finds."
 import subprocess, sys
 from pathlib import Path
+import run_notebooks
 
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
@@ -17,7 +18,6 @@ def test_a_linter_finds_nothing(): assert run(bin/'ruff', 'check', '--no-cache',
 
 def test_no_stale_modules():
     "`nbdev_export` removes nothing: a module whose notebook is gone is deleted by hand"
-    notebooks = {p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}
-    exported = {l.split()[-1].replace('.', '/') + '.py' for p in notebooks for l in p.read_text(encoding='utf-8').splitlines() if '#| default_exp' in l for l in [l.strip(' ",\n').replace('\\n', '')]}
+    exported = {l.split()[-1].replace('.', '/') + '.py' for p in run_notebooks.notebooks() for l in p.read_text(encoding='utf-8').splitlines() if '#| default_exp' in l for l in [l.strip(' ",\n').replace('\\n', '')]}
     modules = {p.relative_to(root/'ads_sentiment').as_posix() for p in (root/'ads_sentiment').rglob('*.py') if p.name not in ('__init__.py', '_modidx.py')}
     assert modules==exported

@@ -22,20 +22,15 @@ from nbdev.process import Processor
 from nbdev.processors import cell_lang
 from .._modidx import d as modidx
 
-# %% ../../nbs/apps/02_site.ipynb #9c4e3647
-__all__ = ['ApiDoc', 'link_names', 'plain_tables', 'fold_imports', 'api_index']
-
 # %% ../../nbs/apps/02_site.ipynb #d663fbd7
 _empty = inspect.Parameter.empty
-
-def _union(parts): return ' | '.join(_type_name(a) for a in parts)
 
 def _type_name(anno):
     "Name of an annotation without modules and without pydantic's constraints"
     origin,args = get_origin(anno),get_args(anno)
     if anno is type(None): return 'None'
     if origin is Annotated: return _type_name(args[0])
-    if origin in (Union, UnionType): return _union(args)
+    if origin in (Union, UnionType): return ' | '.join(map(_type_name, args))
     if origin is Literal: return f'Literal[{", ".join(map(repr, args))}]'
     if origin is not None and args and isinstance(origin, type):
         return f'{origin.__name__}[{", ".join("..." if a is ... else _type_name(a) for a in args)}]'
@@ -126,8 +121,9 @@ def parameter_table(
 def own_methods(
     cls # A class of the library
 )->list: # Methods, class methods and properties with a docstring
-    "List the public methods in the body of a class, in the order of the source"
-    tree = ast.parse(dedent(inspect.getsource(cls))).body[0]
+    "List the public methods in the body of a class, in the order of the source; none if the source is not at hand"
+    try: tree = ast.parse(dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError): return []
     names = [o.name for o in tree.body if isinstance(o, ast.FunctionDef) and o.name[0]!='_' and ast.get_docstring(o)]
     return [getattr(cls, n) for n in names]
 
@@ -148,11 +144,6 @@ def _exported(sym):
     module = next((m for m,names in modidx['syms'].items() if f'{m}.{name}' in names), None)
     return sym if module is None else reduce(_member, name.split('.'), import_module(module))
 
-def _methods(cls):
-    "As `own_methods`; none for a class whose source is not at hand"
-    try: return own_methods(cls)
-    except (OSError, TypeError): return []
-
 class ApiDoc(ShowDocRenderer):
     "Documentation of a definition: link to its source, signature, docstring and a table of parameters"
     def __init__(self, sym, name=None, title_level=3): super().__init__(_exported(sym), name, title_level)
@@ -165,7 +156,7 @@ class ApiDoc(ShowDocRenderer):
         call = f'```python\n{signature_text(self.nm, self.sig)}\n```' if callable(self.sym) else ''
         table = parameter_table(parameter_rows(self.sym, self.sig))
         parts = [f'{level} {self.nm} {{#{self.nm.lower()}}}', call, f'{self.docs} {link}'.strip(), table]
-        own = _methods(self.sym) if inspect.isclass(self.sym) else []
+        own = own_methods(self.sym) if inspect.isclass(self.sym) else []
         parts += [type(self)(m, title_level=self.title_level)._repr_markdown_() for m in own]
         return '\n\n'.join(p for p in parts if p)
 
@@ -261,9 +252,7 @@ def public_names(
     return {n: _about(getattr(mod, n)) for n in mod.__all__}
 
 # %% ../../nbs/apps/02_site.ipynb #4a2b236a
-def api_index(
-    page='' # Folder of the page below `nbs`
-)->str: # Markdown: one table per module
+def api_index()->str: # Markdown: one table per module
     "List all public names of the library, module by module"
     parts = []
     for module in sorted(modidx['syms'], key=_reading_order):

@@ -362,20 +362,20 @@ def folder_ads(
     return _ads_data(root.resolve().name, root, targs, split, understood='; '.join(notes))
 
 # %% ../../nbs/data/06_datasets.ipynb #f42bd255
-def _file_kind(path, votes=False):
+def _file_kind(path):
     "Return 'votes' or 'table'; raises an `AdsError` for other files"
     if path.suffix.lower()=='.json': return 'votes'
     if path.suffix.lower() not in table_suffixes:
         raise AdsError(f'{path} is no table; expected {", ".join(table_suffixes)}, '
                        f'a .json of Label Studio, demo, or a folder')
-    return 'votes' if votes or find_column(read_table(path), None, annotator_columns, '', path) else 'table'
+    return 'votes' if find_column(read_table(path), None, annotator_columns, '', path) else 'table'
 
 # %% ../../nbs/data/06_datasets.ipynb #a9f34014
-def _folder_kind(path, votes=False):
+def _folder_kind(path):
     "Return 'pitt' or 'folder', or the kind of the only table in the folder, and the file or folder to open"
     if not path.is_dir() or (path/'annotations_images').exists(): return 'pitt',path
     tables = sorted(p for p in path.glob('*') if p.suffix.lower() in table_suffixes)
-    if len(tables)==1: return _file_kind(tables[0], votes),tables[0]
+    if len(tables)==1: return _file_kind(tables[0]),tables[0]
     if tables: raise AdsError(f'{path} holds several tables: {", ".join(p.name for p in tables[:5])}; name one of them')
     if any(not p.name.isdigit() for p in image_folders(path)): return 'folder',path
     if any(p.suffix.lower() in image_suffixes for p in path.iterdir()):
@@ -385,19 +385,24 @@ def _folder_kind(path, votes=False):
     return 'pitt',path
 
 # %% ../../nbs/data/06_datasets.ipynb #fc4c55c3
-def data_kind(
-    data,               # 'demo', a folder or a file, or a DataFrame
-    annotator_col:str='' # Column of annotators; a table that has one holds votes, whatever the column is called
-): # ('demo', 'pitt', 'table', 'votes' or 'folder', the file or folder to open)
-    "Recognize the kind of a data set; raises an `AdsError` for one that can't be opened"
+def _kind(data):
+    "Kind of a data set and the file or folder to open, as its names and columns tell"
     if isinstance(data, pd.DataFrame):
-        return 'votes' if annotator_col or find_column(data, None, annotator_columns, '', '') else 'table',data
+        return 'votes' if find_column(data, None, annotator_columns, '', '') else 'table',data
     if not str(data).strip():
         raise AdsError('the data set is empty text; expected demo, a folder, or a table such as ads.csv')
     if str(data)=='demo': return 'demo',data
     path = Path(data)
-    if path.is_file() or path.suffix.lower() in (*table_suffixes, '.json'): return _file_kind(path, bool(annotator_col)),path
-    return _folder_kind(path, bool(annotator_col))
+    if path.is_file() or path.suffix.lower() in (*table_suffixes, '.json'): return _file_kind(path),path
+    return _folder_kind(path)
+
+def data_kind(
+    data,                # 'demo', a folder or a file, or a DataFrame
+    annotator_col:str='' # Column of annotators; a table that has one holds votes, whatever the column is called
+): # ('demo', 'pitt', 'table', 'votes' or 'folder', the file or folder to open)
+    "Recognize the kind of a data set; raises an `AdsError` for one that can't be opened"
+    kind,found = _kind(data)
+    return ('votes' if annotator_col and kind=='table' else kind), found
 
 # %% ../../nbs/data/06_datasets.ipynb #2a379cc6
 def load_ads(

@@ -146,10 +146,14 @@ def _take_all(run, pattern, alt):
     return [f for n,b,k in _matching(run, pattern) for f in _take(run, n, alt.format(b=b, k=k))]
 
 # %% ../../nbs/study/04_report.ipynb #49b391a7
+def _ranked(results):
+    "Names of the backbones, by falling macro-F1"
+    return results.sort_values('macro_f1', ascending=False, kind='stable').backbone
+
 def _best_drawn(run, pattern):
     "The backbone with the highest macro-F1 among those with figures of this pattern, or `None`"
     drawn = {b for _,b,_ in _matching(run, pattern)}
-    ranked = run.results.dropna(subset=['macro_f1']).sort_values('macro_f1', ascending=False, kind='stable').backbone
+    ranked = _ranked(run.results.dropna(subset=['macro_f1']))
     return next((n for n in ranked if n.replace('/', '_') in drawn), None)
 
 # %% ../../nbs/study/04_report.ipynb #f4ca7256
@@ -241,7 +245,7 @@ def _png(fig):
 # %% ../../nbs/study/04_report.ipynb #901a987e
 def _calibration(run):
     "Reliability diagram and calibration error of the backbone with the highest macro-F1"
-    best = run.results.sort_values('macro_f1', ascending=False, kind='stable').backbone.iloc[0]
+    best = _ranked(run.results).iloc[0]
     if (found := _test_predictions(run, best)) is None: return []
     png = _png(plot_calibration({best: calibration(*found)}))
     error = ece(*found)
@@ -253,8 +257,7 @@ def _calibration(run):
 # %% ../../nbs/study/04_report.ipynb #139da459
 def _use(run):
     "How to predict and explain new images with the best model; nothing where the run holds no model"
-    ranked = run.results.sort_values('macro_f1', ascending=False, kind='stable').backbone
-    homes = [run.home(n) for n in ranked if (run.home(n)/'predictor.json').is_file()]
+    homes = [run.home(n) for n in _ranked(run.results) if (run.home(n)/'predictor.json').is_file()]
     if not homes: return []
     best,shell = homes[0].as_posix(),shlex.quote(homes[0].as_posix())
     python = f"""from ads_sentiment.explain.explanation import explain
