@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['split_targs', 'soft_targs', 'recipe_pos_weight', 'HeadFit', 'cosine_lr', 'CosineLR', 'BestEpoch', 'calibrate_layer',
-           'feature_dls', 'only_head', 'head_logits', 'fit_adam', 'fit_lbfgs']
+           'feature_dls', 'only_head', 'part_logits', 'head_logits', 'fit_adam', 'fit_lbfgs']
 
 # %% ../../nbs/training/00_head_fit.ipynb #6536f071
 from ..core import AdsError, ads_device, progress, say_once
@@ -210,17 +210,28 @@ def _fit_epochs(learn, epochs, cbs, verbose):
 
 # %% ../../nbs/training/00_head_fit.ipynb #53379cdc
 @torch.no_grad()
+def part_logits(
+    learn,            # From `ads_learner`
+    split:str='valid', # 'train', 'valid' or 'test'
+    folder=None       # Where features are kept; default: the user's cache
+)->dict: # 'image' and, where the model reads them, 'words' -> logits (images, labels) on the device
+    "Return what image and words add to the logits of the head as it is now, from features"
+    fit,parts = learn.fit_result,{}
+    if learn.recipe.image:
+        parts['image'] = split_head(learn.model[1])[1].eval()(_features(learn, split, folder, learn.pass_index))
+    if fit is not None and fit.text_head is not None:
+        parts['words'] = torch.from_numpy(fit.text_head(learn.words(split))).to(ads_device())
+    return parts
+
 def head_logits(
     learn,            # From `ads_learner`
     split:str='valid', # 'train', 'valid' or 'test'
     folder=None       # Where features are kept; default: the user's cache
 )->torch.Tensor: # (images, labels) on the device
-    "Return the logits of the head as it is now, from features, and from words where the head has learned from them"
-    n,fit = len(split_targs(learn.dls, split)),learn.fit_result
-    if learn.recipe.image: z = split_head(learn.model[1])[1].eval()(_features(learn, split, folder, learn.pass_index))
-    else: z = torch.zeros(n, len(learn.dls.vocab), device=ads_device())
-    if fit is None or fit.text_head is None: return z
-    return z + torch.from_numpy(fit.text_head(learn.words(split))).to(z)
+    "Return the logits of the head as it is now, the sum of `part_logits`"
+    parts = part_logits(learn, split, folder)
+    if parts: return sum(parts.values())
+    return torch.zeros(len(split_targs(learn.dls, split)), len(learn.dls.vocab), device=ads_device()) # before the fit
 
 # %% ../../nbs/training/00_head_fit.ipynb #57731eeb
 @torch.no_grad()
