@@ -27,6 +27,7 @@ class Recipe:
     aug:Literal['none', 'mild', 'reference']='none' # Augmentation of the training images, one of `augmentations`
     bn_train:bool=False       # BatchNorm of the body in training mode
     stages:Literal['last', 'all']='all' # Features of the last stage, or of all stages (multi-stage features)
+    mirror:bool=False         # Average the features of an image and of its mirror image
     passes:Whole=1            # Number of cached augmented passes over the training images; 0: new ones in every epoch
     targets:Literal['hard', 'soft']='hard' # Consensus labels, or vote shares shrunk towards the label's frequency
     prior_votes:NotNegative=2. # For soft targets: strength of the shrinkage, as a number of annotators
