@@ -11,7 +11,7 @@ from ..core import AdsError, checked, ads_device, digest, progress, read_json, s
 from ..data.datasets import load_ads
 from ..data.images import BilateralFilter, FilterSpec, prepare_images
 from ..data.splits import duplicate_groups, leaks, near_duplicates, resplit
-from ..models.backbones import backbones, get_backbone
+from ..models.backbones import backbones, check_size, get_backbone
 from ..models.engines import check_engine
 from ..models.heads import check_recipe
 from ..models.weights import load_body, top_layers
@@ -109,6 +109,7 @@ def check_request(
     if any(r.words for r in recipes): check_reader()
     out = None if out is None else check_out(out, overwrite)
     for b,r in itertools.product(entries, recipes): check_recipe(b, r)
+    for b in entries: check_size(b, settings.size)
     for n in names: check_weights(n, settings.weights, any(r.head=='reference' for r in recipes))
     return names, out
 
