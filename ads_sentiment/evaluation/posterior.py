@@ -6,7 +6,7 @@
 __all__ = ['Coins', 'VotePosterior', 'two_coin', 'plot_coins', 'next_vote', 'wrong_majority', 'label_issues', 'cleanlab_issues',
            'vote_value', 'ask_next', 'add_votes', 'named_posterior']
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #b9fa70c7
+# %% ../../nbs/evaluation/05_posterior.ipynb #60d0fcb5
 from ..core import AdsError, check_whole, choose
 from .agreement import checked_votes
 from .calibration import fit_platt
@@ -18,7 +18,7 @@ import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import expit, softmax
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #e63d7787
+# %% ../../nbs/evaluation/05_posterior.ipynb #fa1c3b32
 @dataclass(eq=False)
 class Coins:
     "Shares of the kinds of images, and the coins of annotators for each kind and label"
@@ -37,7 +37,7 @@ class Coins:
         no = k*np.log(1-b) + (m-k)*np.log(b) - np.logaddexp(0, z)
         return softmax(np.log(self.share)[:,None] + np.logaddexp(yes, no).sum(-1), axis=0).T, expit(yes-no)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #db4e551e
+# %% ../../nbs/evaluation/05_posterior.ipynb #c5610725
 def _coins(kind, t, k, m, strength):
     "Coins under the kinds (images, kinds) and posteriors `t`; the mean of all labels counts as `strength` votes"
     def shrunk(hits, total):
@@ -47,14 +47,14 @@ def _coins(kind, t, k, m, strength):
     spec = shrunk(false*(m-k), false*m)
     return Coins(np.maximum(shrunk(true*k, true*m), 1-spec), spec, kind.mean(0).clip(1e-6)) # a vote never counts against
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #2fb9a189
+# %% ../../nbs/evaluation/05_posterior.ipynb #1eb86328
 def _prior(z, t):
     "Log-odds of the prior of each image and label: `z` calibrated to the posterior `t`, or each label's mean of `t`"
     if z is None: return np.broadcast_to(log_odds((t.sum(0)+t.mean())/(len(t)+1)), t.shape)
     c = fit_platt(z, t)
     return c.slope*z + c.intercept
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #012a04be
+# %% ../../nbs/evaluation/05_posterior.ipynb #4e25aa3f
 def _aligned_log_odds(probs, table):
     "Log-odds of `probs` in the order of `table`; raises an `AdsError` for other images, labels, shapes or values"
     if isinstance(probs, pd.DataFrame):
@@ -69,7 +69,7 @@ def _aligned_log_odds(probs, table):
     if not ((p>=0)&(p<=1)).all(): raise AdsError('probs should be in 0..1 without NaN; apply a sigmoid to logits first')
     return log_odds(p).clip(-30, 30)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #9383c0a7
+# %% ../../nbs/evaluation/05_posterior.ipynb #4a14a07e
 @dataclass(eq=False, repr=False)
 class VotePosterior:
     "Result of `two_coin`: how likely each label of each image is true, and how reliable annotators are"
@@ -91,7 +91,7 @@ class VotePosterior:
                 zip(self.kinds, self.coins.share, self.coins.sensitivity.mean(1), self.coins.specificity.mean(1))]
         return f'{len(self.votes):,} images x {self.votes.shape[1]} labels; ' + '; '.join(said)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #320e9266
+# %% ../../nbs/evaluation/05_posterior.ipynb #1d3a60c4
 _kind_names = {1: ['all'], 2: ['clear', 'unclear']}
 
 def _start(k, m, kinds, strength):
@@ -121,13 +121,13 @@ def two_coin(
         prior,before = _prior(z, t),t
         kind,by_kind = coins.expect(prior, k, m)
         t = (kind.T[...,None]*by_kind).sum(0)
-        if np.abs(t-before).max() < tol: break
+        if np.abs(t-before).max() < tol or n==max_iter: break
         coins = _coins(kind, by_kind, k, m, strength)
     def framed(x): return pd.DataFrame(x, table.index, table.columns)
     return VotePosterior(framed(t), framed(expit(prior)), pd.DataFrame(kind, table.index, _kind_names[kinds]), coins,
                          table.astype(int), annotators.loc[table.index], n)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #7694ef7e
+# %% ../../nbs/evaluation/05_posterior.ipynb #11042b93
 @in_style
 def plot_coins(
     fit:VotePosterior,      # From `two_coin`
@@ -145,7 +145,7 @@ def plot_coins(
     ax.legend(loc='center left', title='images')
     return fig
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #89dc87cf
+# %% ../../nbs/evaluation/05_posterior.ipynb #66ca8f42
 def _joint(fit):
     "Probabilities (images, labels) of the next vote and the truth: named and true, named and false, left out and true, left out and false"
     kind,t = fit.coins.expect(log_odds(fit.prior.to_numpy()), fit.votes.to_numpy(), fit.annotators.to_numpy()[:,None])
@@ -159,7 +159,7 @@ def next_vote(
     true,false,*_ = _joint(fit)
     return pd.DataFrame(true+false, *fit.posterior.axes)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #19384621
+# %% ../../nbs/evaluation/05_posterior.ipynb #8c57910f
 def wrong_majority(
     fit:VotePosterior, # From `two_coin`
     min_votes:int=2    # Votes that make a label positive
@@ -168,7 +168,7 @@ def wrong_majority(
     taken = fit.votes >= check_whole('min_votes', min_votes)
     return fit.posterior.where(~taken, 1-fit.posterior)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #5ca29f0a
+# %% ../../nbs/evaluation/05_posterior.ipynb #66b97744
 def label_issues(
     fit:VotePosterior, # From `two_coin`
     n:int=20,          # Number of rows
@@ -182,7 +182,7 @@ def label_issues(
         votes=k, annotators=fit.annotators.to_numpy()[i], prior=fit.prior.to_numpy()[i,j],
         posterior=fit.posterior.to_numpy()[i,j], wrong=wrong[i,j]))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #f9b48af9
+# %% ../../nbs/evaluation/05_posterior.ipynb #06dadae7
 def _needs(package, pip):
     "Raise an `AdsError` unless a package of the extra `votes` is installed"
     if find_spec(package) is None:
@@ -203,7 +203,7 @@ def cleanlab_issues(
     named = [', '.join(targs.columns[given[i]]) for i in at]
     return pd.DataFrame(dict(image=targs.index[at], labels=named, quality=get_label_quality_scores(given, p)[at]))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #e96f3e7e
+# %% ../../nbs/evaluation/05_posterior.ipynb #458e20ea
 def vote_value(
     fit:VotePosterior # From `two_coin`
 )->pd.DataFrame: # Images x labels, 0 to 0.5
@@ -213,7 +213,7 @@ def vote_value(
     now = np.maximum(named_true+out_true, named_false+out_false)
     return pd.DataFrame((after-now).clip(0), *fit.posterior.axes)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #0c286089
+# %% ../../nbs/evaluation/05_posterior.ipynb #decc6209
 def _ask_scores(fit, seed):
     "Functions from a `VotePosterior` to one number per image, by name"
     share = fit.votes.div(fit.annotators.clip(lower=1), axis=0)
@@ -233,7 +233,7 @@ def ask_next(
     return pd.DataFrame(dict(image=score.index, score=score.to_numpy(), annotators=fit.annotators.loc[score.index].to_numpy(),
         label=vote_value(fit).loc[score.index].idxmax(axis=1).to_numpy()))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #c39ed2ad
+# %% ../../nbs/evaluation/05_posterior.ipynb #a6a52322
 def add_votes(
     fit:VotePosterior,    # From `two_coin`
     votes:pd.DataFrame,   # New votes: images x labels, counts; labels that are not in `fit` are left aside
@@ -250,7 +250,7 @@ def add_votes(
     return replace(fit, posterior=pd.DataFrame((kind.T[...,None]*t).sum(0), *k.axes), votes=k, annotators=asked,
                    kinds=pd.DataFrame(kind, *fit.kinds.axes))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #636c8919
+# %% ../../nbs/evaluation/05_posterior.ipynb #e5954ca1
 def _check_named(annotations):
     "Raise an `AdsError` unless annotators have names across images"
     rows = need_table(annotations, ['image', 'annotator', 'label'], 'named_posterior').groupby('image', observed=True).annotator
