@@ -37,6 +37,7 @@ class AdsData:
     absent:list=field(default_factory=list) # Images with labels that are not on disk
     note:str=''              # A sentence every report shows, such as what the data are not
     pipeline:object=None     # `ImagePipeline` that prepared the images under `paths`, if they were prepared
+    originals:pd.Series=None # The files as they were before the preparation, by image, if they were prepared
     annotations:pd.DataFrame=None # The votes one by one: columns image, annotator, label (missing: chose none)
     understood:str=''        # How a table was understood, in a line
     source:dict=None         # Arguments with which `load_ads` opens it again; `None`: it was not opened from disk
@@ -113,7 +114,7 @@ def subset(
 )->AdsData: # In its own order
     "Keep only the images named"
     kept = self.targs.index[self.targs.index.isin(list(images))]
-    tables = {k: getattr(self, k) for k in ('targs', 'split', 'paths', 'votes', 'annotators')}
+    tables = {k: getattr(self, k) for k in ('targs', 'split', 'paths', 'votes', 'annotators', 'originals')}
     return replace(self, annotations=_of_images(self.annotations, kept),
                    **{k: t.loc[kept] if t is not None else None for k,t in tables.items()})
 

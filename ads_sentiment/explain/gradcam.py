@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from ..core import AdsError, check_whole, choose
+from ..models.backbones import fold_mirror
 
 # %% ../../nbs/explain/01_gradcam.ipynb #af790d1d
 @contextmanager
@@ -207,8 +208,9 @@ def cams_from(
     "Compute evidence maps of labels from one forward pass"
     cam,ids = cam_methods[choose(method, cam_methods, 'method')],_label_ids(labels, logits)
     chunk,flat = _chunk_size(chunk, logits.device),[A.detach() for A in maps]
-    if method=='eigencam': return [scaled(cam(A)).expand(-1, ids.shape[1], -1, -1) for A in flat]
-    chunks = [[cam(A, g) for A,g in zip(flat, label_grads(logits, maps, some))] for some in ids.split(chunk, 1)]
+    def folded(c): return fold_mirror(c) if len(c)==2*len(logits) else c # of a body that sees mirror images too
+    if method=='eigencam': return [scaled(folded(cam(A))).expand(-1, ids.shape[1], -1, -1) for A in flat]
+    chunks = [[folded(cam(A, g)) for A,g in zip(flat, label_grads(logits, maps, some))] for some in ids.split(chunk, 1)]
     return [scaled(torch.cat(c, 1)) for c in zip(*chunks)]
 
 # %% ../../nbs/explain/01_gradcam.ipynb #2ebad0db

@@ -7,6 +7,7 @@ __all__ = ['WeightsNotFound', 'has_weights', 'load_body', 'top_layers']
 
 # %% ../../nbs/models/01_weights.ipynb #d167034e
 import importlib,huggingface_hub,timm,torch
+from collections import OrderedDict
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 from ..core import AdsError,cache_dir,choose
 from ..data.fetch import DownloadError,download_file,unreachable
-from .backbones import Backbone,build_net,cut_body,get_backbone,meta_net
+from .backbones import Backbone,Ensemble,build_net,cut_body,get_backbone,meta_net
 
 # %% ../../nbs/models/01_weights.ipynb #fd5c6501
 def _read_state(
@@ -157,20 +158,38 @@ def _find_weights(
 def has_weights(
     name,              # As in `get_backbone`
     weights:str='auto' # As in `load_body`
-)->bool:
+)->bool: # For an ensemble: of all members
     "Tell whether weights other than random ones are available; may download them"
+    b = get_backbone(name)
     if weights=='random': return False
-    try: return _find_weights(get_backbone(name), 'imagenet' if weights=='auto' else str(weights), 0)[0] is not None
+    if b.members: return all(has_weights(m, weights) for m in b.members)
+    try: return _find_weights(b, 'imagenet' if weights=='auto' else str(weights), 0)[0] is not None
     except WeightsNotFound: return False
+
+# %% ../../nbs/models/01_weights.ipynb #9950fc94
+def _load_members(b, weights, seed, size):
+    "The body of an ensemble and a description of its weights, as `load_body`; each member loads its own"
+    if weights not in ('auto', 'imagenet', 'random') and Path(weights).suffix:
+        raise AdsError(f'weights={weights}: one file cannot hold the members of {b.name}; take auto, imagenet or random')
+    choose(weights, ('auto', 'imagenet', 'random'), 'weights')
+    try: loaded = [load_body(m, 'imagenet' if weights=='auto' else weights, seed, size) for m in b.members]
+    except WeightsNotFound as e:
+        if weights=='imagenet': raise
+        print(f'{e}. Going on with random weights (seed {seed}) for all members.')
+        return _load_members(b, 'random', seed, size)
+    bodies,used = [body for body,_ in loaded],dict.fromkeys(used for _,used in loaded)
+    return nn.Sequential(OrderedDict(members=Ensemble(b.members, bodies, size))).eval(),'; '.join(used)
 
 # %% ../../nbs/models/01_weights.ipynb #58fcd12c
 def load_body(
-    name,                # A name in `backbones`, `timm/NAME`, or a `Backbone`
+    name,                # As in `get_backbone`
     weights:str='auto',  # 'auto', 'imagenet', 'random', or a .safetensors or .pth file of the network or of the body
-    seed:int=42          # For random weights: the same seed gives the same numbers
+    seed:int=42,         # For random weights: the same seed gives the same numbers
+    size:int=None        # Input size in pixels; default: that of the weights
 ): # (`nn.Sequential` in evaluation mode, description of its weights)
     "Build the body of a backbone, from normalized images `(N, 3, H, W)` to a feature map `(N, nf, h, w)`"
     b = get_backbone(name)
+    if b.members: return _load_members(b, str(weights), seed, size)
     state,used = _find_weights(b, str(weights), seed)
     net = build_net(b, seed)
     whole = net.state_dict().keys()
@@ -188,6 +207,7 @@ def top_layers(
 ): # (`nn.Sequential` of the layers, possibly empty, for pooled features `(N, nf)`; number of its outputs)
     "Build the published layers between pooling and last linear layer; raises an `AdsError` if a file lacks them"
     b = get_backbone(name)
+    if b.members: raise AdsError(f"{b.name}: an ensemble has no head of its own; take head='linear'")
     state,used = _find_weights(b, str(weights), seed)
     net = build_net(b, seed)
     last = net.get_classifier() if hasattr(net, 'get_classifier') else getattr(net, 'classifier', None) or net.fc

@@ -12,8 +12,8 @@ from ..evaluation.metrics import ece, log_loss
 from ..recipes import Recipe, get_recipe, steps, tuned, ablation_walk
 from .study import baseline_scores
 from ..style import in_style, new_figure, palette, save_figure
-from ads_sentiment.training.request import (check_digest, check_out, check_request, open_run, prepare_run, run_config,
-    run_settings)
+from ..training.request import (check_digest, check_out, check_request, fit_prepare_size, open_run,
+    prepare_run, run_config, run_settings)
 from ..training.run import note_data, run_folder
 from ..training.trials import run_trials
 from dataclasses import asdict, dataclass, replace
@@ -34,13 +34,14 @@ def run_ablation(
     settings,opened = run_settings(**kwargs)
     recipes = [s.recipe for s in plan(None, only)]
     names,out = check_request(out, names, recipes, settings, overwrite)
+    settings = fit_prepare_size(settings, names, recipes)
     source = open_run(data, recipes, **opened)
     out = out or check_out(f'runs/{source.name}-ablation', overwrite)
     todo = plan(source, only)
     config = run_config(source, settings, ablation={s.name: asdict(s.recipe) for s in todo}, backbones=names)
     check_digest(config, same_data)
     with run_folder(out, config, overwrite):
-        images = prepare_run(source, settings)
+        images = prepare_run(source, settings, words=any(r.words for r in recipes))
         note_data(out, images)
         other = _reencoded(images, settings) if any(s.recipe.reencode for s in todo) else None
         tables = [_ablate(n, images, other, todo, out, settings) for n in names]
