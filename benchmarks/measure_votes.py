@@ -86,8 +86,10 @@ def find_wrong(votes, annotators, probs, truth, question):
             for name,d in done.items()]
 
 def bought(fit, more, truth, by, n, rounds, seed=42):
-    "Corrected labels per ad after `n` more votes, bought in `rounds`; each ad has at most as many as were drawn"
-    start,given = fit.posterior.to_numpy()>.5,pd.Series(0, fit.votes.index)
+    """Corrected labels per ad after `n` more votes, bought in `rounds`, as the posterior decides and as the two-votes rule decides; each ad has
+    at most as many votes as were drawn"""
+    def right(fit): return [(np.asarray(d)==truth).sum(1) for d in (fit.posterior>.5, fit.votes>=2)]
+    start,given = right(fit),pd.Series(0, fit.votes.index)
     for r in range(rounds):
         open_ = given.index[given<more.shape[1]]
         part = replace(fit, **{k: getattr(fit, k).loc[open_] for k in ('posterior', 'prior', 'kinds', 'votes', 'annotators')})
@@ -96,24 +98,19 @@ def bought(fit, more, truth, by, n, rounds, seed=42):
         new = pd.DataFrame(more[i,given.loc[asked]], asked, fit.votes.columns)
         fit = add_votes(fit, new, pd.Series(1, asked))
         given.loc[asked] += 1
-    end = fit.posterior.to_numpy()>.5
-    return ((end==truth).sum(1)-(start==truth).sum(1)).astype(float)
+    return np.subtract(right(fit), start).astype(float)
 
 def buy(fit, more, truth, question):
-    "Corrected labels by each score, with 500 votes in one round and in ten, and by budget"
-    rows = []
-    for rounds in (1, 10):
-        chance = np.mean([bought(fit, more, truth, 'random', 500, rounds, seed) for seed in range(20)], axis=0)
-        gains = {'value': None, 'uncertainty': None, 'disagreement': None, 'random': chance}
-        gains |= {by: bought(fit, more, truth, by, 500, rounds) for by in gains if by!='random'}
-        draws = dict(zip(gains, bootstrap_sums(np.stack(list(gains.values()), 1), n_boot, 42).T))
-        rows += [row(question, by, g.sum(), draws[by], (chance.sum(), draws['random']), 'random', metric='corrected labels',
-                     n_votes=500, rounds=rounds, n_ads=len(truth)) for by,g in gains.items()]
-    for by in ('value', 'uncertainty', 'disagreement', 'random'):
-        for n in (100, 200, 300, 400, 750, 1000):
-            seeds = range(10 if by=='random' else 1)
-            g = np.mean([bought(fit, more, truth, by, n, 10, s) for s in seeds], axis=0)
-            rows.append(row(question, by, g.sum(), bootstrap_sums(g[:,None], n_boot, 42)[:,0], metric='corrected labels', n_votes=n, rounds=10, n_ads=len(truth)))
+    "Corrected labels by each score, with 500 votes in one round and in ten, and by budget; at random: the mean of 20 draws"
+    def gain(by, n, rounds): return np.mean([bought(fit, more, truth, by, n, rounds, k) for k in range(20 if by=='random' else 1)], axis=0)
+    rows,scores = [],('value', 'uncertainty', 'disagreement', 'random')
+    for n,rounds in [(500, 1), *((n, 10) for n in (100, 200, 300, 400, 500, 750, 1000))]:
+        gains = {by: gain(by, n, rounds) for by in scores}
+        for d,decision in enumerate(('posterior', 'two votes')):
+            draws = dict(zip(scores, bootstrap_sums(np.stack([gains[by][d] for by in scores], 1), n_boot, 42).T))
+            base = gains['random'][d].sum(),draws['random']
+            rows += [row(question, by, gains[by][d].sum(), draws[by], base, 'random', metric='corrected labels', decision=decision,
+                         n_votes=n, rounds=rounds, n_ads=len(truth)) for by in scores]
     return rows
 
 def smoothed(votes, annotators):
