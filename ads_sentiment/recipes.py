@@ -46,6 +46,8 @@ class Recipe:
     calibration:Literal['none', 'temperature', 'platt']='platt' # One slope, or a slope and an intercept per label
     thresholds:Literal['logits', 'half', 'tuned', 'shrunk', 'expected']='expected' # Decisions, as in `choose_thresholds`
     min_labels:Annotated[int, Field(ge=0, le=1)]=0 # 1: an image without a predicted label gets the nearest one
+    words:bool=False          # Read the words in the image and predict from them too; needs the extra `text`
+    image:bool=True           # Predict from the image; False: from its words alone
 
     def __post_init__(self): _check(self)
     def __str__(self): return ', '.join(f'{k}={v}' for k,v in asdict(self).items())
@@ -63,6 +65,10 @@ def _check(r):
     if r.folds==1: raise AdsError('folds=1: expected 0, or 2 and more')
     if r.stages=='all' and r.head=='reference':
         raise AdsError("head='reference' sees the last stage only: take stages='last'")
+    if not (r.image or r.words): raise AdsError('image=False leaves nothing to predict from: take words=True')
+    if r.words and r.solver=='adam': raise AdsError("words=True needs solver='lbfgs'")
+    if r.words and r.image and r.calibration=='none':
+        raise AdsError("words=True needs a calibration, which weighs image and words: take calibration='platt'")
     if r.solver=='adam': return
     if r.head=='fastai': raise AdsError("solver='lbfgs' is for one layer, fastai's head has two: take solver='adam'")
     if r.bn_train: raise AdsError("solver='lbfgs' needs fixed features; take solver='adam' with bn_train")

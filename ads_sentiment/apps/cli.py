@@ -136,7 +136,7 @@ def _repeat(config, data, given, flags):
 # %% ../../nbs/apps/01_cli.ipynb #0ff49b8f
 @command
 def ads_study(
-    data:str=None,            # demo (default), the Pitt Image Ads, a table, votes, or a folder for each label
+    data:str=None,            # demo (default), demo-words, the Pitt Image Ads, a table, votes, or a folder for each label
     backbones:str='',         # Joined by commas; default: resnet50, mobilenet_v3_large, efficientnet_b3, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     config:str='',            # Repeat the run of this config.json; --out, --overwrite, --data may stand beside it
@@ -187,13 +187,14 @@ def ads_study(
 def ads_demo(
     folder:str,    # Where the ads are drawn; must be new or hold demo ads
     n:int=2000,    # How many
-    seed:int=42    # Same seed, same bytes
+    seed:int=42,   # Same seed, same bytes
+    words:bool=False # Let a word in the slogan stand for some sentiments, beside or in place of a picture
 ):
     "Draw the demo ads in the layout of the Pitt Image Ads"
     with user_errors('ads_demo'):
         from ads_sentiment.data.datasets import demo_ads
         _new_folder(folder)
-        print(demo_ads(folder, n, seed).summary())
+        print(demo_ads(folder, n, seed, words).summary())
 
 # %% ../../nbs/apps/01_cli.ipynb #53427450
 @command

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .annotations import (annotator_counts, consensus_labels, find_annotations, read_labels,
                                             read_sentiments,
                                             vote_table)
-from ..core import AdsError, cache_dir
+from ..core import AdsError, cache_dir, read_json
 from .download import download_pitt
 from .demo import draw_ads
 from ads_sentiment.data.table_files import (annotator_columns, find_column, find_images, image_suffixes, read_table,
@@ -37,6 +37,7 @@ class AdsData:
     absent:list=field(default_factory=list) # Images with labels that are not on disk
     note:str=''              # A sentence every report shows, such as what the data are not
     pipeline:object=None     # `ImagePipeline` that prepared the images under `paths`, if they were prepared
+    originals:pd.Series=None # The files as they were before the preparation, by image, if they were prepared
     annotations:pd.DataFrame=None # The votes one by one: columns image, annotator, label (missing: chose none)
     understood:str=''        # How a table was understood, in a line
     source:dict=None         # Arguments with which `load_ads` opens it again; `None`: it was not opened from disk
@@ -71,9 +72,11 @@ def reopens(
         where = given.pop(first, None)
         if where is not None and not isinstance(where, (str, os.PathLike)): return ads # a DataFrame
         if where is not None: given = {k: v for k,v in given.items() if f.__name__!='demo_ads'
-            or k not in ('n', 'seed')}
+            or k not in ('n', 'seed', 'words')}
+        drawn = 'demo-words' if given.get('words') else 'demo'
+        if where is None: given.pop('words', None)
         plain = {k: str(v) if isinstance(v, os.PathLike) else v for k,v in given.items() if v is not None}
-        return replace(ads, source=dict(data='demo' if where is None else os.path.abspath(where), **plain))
+        return replace(ads, source=dict(data=drawn if where is None else os.path.abspath(where), **plain))
     return _f
 
 # %% ../../nbs/data/06_datasets.ipynb #8ca53c1c
@@ -111,7 +114,7 @@ def subset(
 )->AdsData: # In its own order
     "Keep only the images named"
     kept = self.targs.index[self.targs.index.isin(list(images))]
-    tables = {k: getattr(self, k) for k in ('targs', 'split', 'paths', 'votes', 'annotators')}
+    tables = {k: getattr(self, k) for k in ('targs', 'split', 'paths', 'votes', 'annotators', 'originals')}
     return replace(self, annotations=_of_images(self.annotations, kept),
                    **{k: t.loc[kept] if t is not None else None for k,t in tables.items()})
 
@@ -234,7 +237,8 @@ def pitt_ads(
     targs = consensus_labels(table, min_votes, drop, keep, drop_images)
     ads = _ads_data('pitt', root, targs, split_ads(targs.index, seed), table, annotator_counts(votes), votes)
     if not (root/'demo.json').is_file(): return ads
-    return replace(ads, name='demo', note=demo_note) # drawn ads say so however they are opened
+    words = 'words' in read_json(root/'demo.json', what='record of drawn ads')
+    return replace(ads, name='demo-words' if words else 'demo', note=demo_note) # drawn ads say so however opened
 
 # %% ../../nbs/data/06_datasets.ipynb #b66bf079
 @reopens
@@ -242,11 +246,13 @@ def demo_ads(
     root=None,    # Where to draw them; default: the user's cache
     n:int=2000,   # Number of ads to draw; about 6 in 10 get a label, because two annotators agree
     seed:int=42,  # The same seed draws the same files
+    words:bool=False, # May hint words stand for sentiments, beside or in place of the pictures?
     **kwargs      # Passed to `pitt_ads`
 )->AdsData:
     "Draw the demo ads unless they exist, and open them as a Pitt root"
-    root = Path(root) if root is not None else cache_dir('demo')/f'{n}-ads-seed-{seed}'
-    return pitt_ads(draw_ads(root, n, seed), download=False, **kwargs)
+    name = f'{n}-ads-seed-{seed}' + ('-words' if words else '')
+    root = Path(root) if root is not None else cache_dir('demo')/name
+    return pitt_ads(draw_ads(root, n, seed, words=words), download=False, **kwargs)
 
 # %% ../../nbs/data/06_datasets.ipynb #0fb780f8
 def _votes_split(given, images, seed):
@@ -390,14 +396,14 @@ def _kind(data):
     if isinstance(data, pd.DataFrame):
         return 'votes' if find_column(data, None, annotator_columns, '', '') else 'table',data
     if not str(data).strip():
-        raise AdsError('the data set is empty text; expected demo, a folder, or a table such as ads.csv')
-    if str(data)=='demo': return 'demo',data
+        raise AdsError('the data set is empty text; expected demo, demo-words, a folder, or a table such as ads.csv')
+    if str(data) in ('demo', 'demo-words'): return 'demo',data
     path = Path(data)
     if path.is_file() or path.suffix.lower() in (*table_suffixes, '.json'): return _file_kind(path),path
     return _folder_kind(path)
 
 def data_kind(
-    data,                # 'demo', a folder or a file, or a DataFrame
+    data,                # 'demo', 'demo-words', a folder or a file, or a DataFrame
     annotator_col:str='' # Column of annotators; a table that has one holds votes, whatever the column is called
 ): # ('demo', 'pitt', 'table', 'votes' or 'folder', the file or folder to open)
     "Recognize the kind of a data set; raises an `AdsError` for one that can't be opened"
@@ -406,11 +412,11 @@ def data_kind(
 
 # %% ../../nbs/data/06_datasets.ipynb #2a379cc6
 def load_ads(
-    data,     # 'demo', a folder, a file, or a DataFrame, as in `data_kind`; an `AdsData` is returned as it is
+    data,     # As in `data_kind`; an `AdsData` is returned as it is
     **kwargs  # Passed to `demo_ads`, `pitt_ads`, `csv_ads`, `votes_ads` or `folder_ads`
 )->AdsData:
     "Open a data set of any kind; raises an `AdsError` for anything else"
     if isinstance(data, AdsData): return data
     kind,data = data_kind(data, kwargs.get('annotator_col'))
-    if kind=='demo': return demo_ads(**kwargs)
+    if kind=='demo': return demo_ads(**dict(words=str(data)=='demo-words') | kwargs)
     return dict(pitt=pitt_ads, table=csv_ads, votes=votes_ads, folder=folder_ads)[kind](data, **kwargs)

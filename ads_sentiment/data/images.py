@@ -280,7 +280,9 @@ def prepare_images(
     table = pd.DataFrame(done, columns=['path', 'reason'], index=ads.paths.index.rename('file'), dtype=object)
     paths = table.path.dropna()
     skipped = table.loc[table.reason!='', 'reason'].reset_index()
-    return replace(ads.subset(paths.index), paths=paths.rename_axis(ads.paths.index.name), pipeline=pipeline),skipped
+    originals = ads.paths if ads.originals is None else ads.originals
+    ready = replace(ads, originals=originals).subset(paths.index)
+    return replace(ready, paths=paths.rename_axis(ads.paths.index.name), pipeline=pipeline),skipped
 
 # %% ../../nbs/data/07_images.ipynb #4feb1ac1
 def _channel_sums(path):

@@ -251,7 +251,7 @@ def _stratified_split(ads, fold, seed, n_folds, groups):
 def _with_split(ads, split):
     "Return an `AdsData` with another split and all tables in its order"
     split = pd.Series(split.to_numpy(), split.index.rename(ads.targs.index.name), name='split', dtype=ads.split.dtype)
-    tables = {k: getattr(ads, k) for k in ('targs', 'paths', 'votes', 'annotators')}
+    tables = {k: getattr(ads, k) for k in ('targs', 'paths', 'votes', 'annotators', 'originals')}
     return replace(ads, split=split, **{k: t.loc[split.index] for k,t in tables.items() if t is not None})
 
 # %% ../../nbs/data/08_splits.ipynb #a9abc4e0

@@ -12,6 +12,7 @@ from ..evaluation.metrics import decide
 from ads_sentiment.explain.gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, few_names,
     map_convs, peaks, stage_cams)
 from ..models.backbones import get_backbone
+from ..models.words import Word, draw_words, picture_words
 from ..style import in_style, new_figure, rgb_images, short_name, thumbnail
 from ..training.predictor import Predictor
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Explainer:
         self.body = self.model[0] if isinstance(self.model, nn.Sequential) and len(self.model)==2 else self.model
         self.min_labels = getattr(getattr(learn, 'recipe', None), 'min_labels', 0)
         self.layers = get_backbone(backbone).layers if backbone else None
+        fit = getattr(learn, 'fit_result', None)
+        self.text_head = getattr(learn, 'text_head', None) or getattr(fit, 'text_head', None) # `None`: reads no words
 
     @property
     def device(self): return next(self.model.parameters()).device
@@ -117,6 +120,14 @@ def probs(self:Explainer,
     "Convert logits to probabilities, by softmax for a single label, else by sigmoid"
     return (logits.softmax(1) if self.single else logits.sigmoid()).detach().cpu().numpy()
 
+# %% ../../nbs/explain/02_explanation.ipynb #63b461b8
+@patch
+def read_logits(self:Explainer,
+    words # For each image a list of `Word`
+)->torch.Tensor: # (images, labels) on the model's device
+    "Compute what the words of images add to their logits"
+    return torch.from_numpy(self.text_head(words)).to(self.device)
+
 # %% ../../nbs/explain/02_explanation.ipynb #35cf0e14
 @patch
 def limits(self:Explainer,
@@ -134,6 +145,7 @@ def label_table(
     about = learn if isinstance(learn, Explainer) else Explainer(learn)
     x = about.tensor(about.open(image))[None]
     with at_rest(about.model), torch.no_grad(), mixed_precision(x.device): logits = about.model(x).float()
+    if about.text_head: logits = logits + about.read_logits([picture_words([image])[0]]).to(logits)
     p = about.probs(logits)
     th = about.limits(p[0])
     table = pd.DataFrame(dict(prob=p[0], threshold=th, predicted=decide(p, th, about.min_labels)[0]>0),
@@ -211,6 +223,9 @@ class Explanation:
     truth:list=None       # Names of the true labels, if they are known
     note:str=''           # Says which labels and layers were chosen by default
     by_default:bool=True  # Are `layers` the default layers?
+    words:list=None       # The words that were read, of `Word`; `None` for a model that reads no words
+    word_values:np.ndarray=None # (words, labels): how much the logit falls when a word is left out
+    seen_probs:np.ndarray=None  # (labels,) probabilities without any words, from the image alone
 
     def __repr__(self):
         labels = [f"{l} {p:.2f}{' (predicted)' if y else ''}" for l,p,y in zip(self.labels, self.probs, self.predicted)]
@@ -240,6 +255,16 @@ def table(self:Explanation)->pd.DataFrame: # Columns label, prob, threshold, pre
     xy = self.peaks.reshape(-1, 2)
     return table.assign(evidence=~np.isnan(xy).any(axis=1), peak_x=xy[:,0], peak_y=xy[:,1])
 
+# %% ../../nbs/explain/02_explanation.ipynb #c4476eb7
+@patch
+def word_table(self:Explanation)->pd.DataFrame: # Columns label, word, confidence, x0, y0, x1, y1, value
+    "Tabulate what each word adds to the log-odds of each label, the most important first; raises an `AdsError` without words"
+    if self.words is None: raise AdsError('this model reads no words; train it with Recipe(words=True)')
+    words = pd.DataFrame(self.words, columns=Word._fields).drop(columns='line').rename(columns=dict(text='word'))
+    parts = [words.assign(label=l, value=self.word_values[:,j]) for j,l in enumerate(self.labels)]
+    table = pd.concat(parts)[['label', 'word', 'confidence', 'x0', 'y0', 'x1', 'y1', 'value']]
+    return table.sort_values('value', key=abs, ascending=False, kind='stable').reset_index(drop=True)
+
 # %% ../../nbs/explain/02_explanation.ipynb #df56a80a
 def _forward(about, x, mods, method):
     "Logits, and the maps of the modules among `mods`; raises an `AdsError` for a wrong number of logits"
@@ -267,13 +292,19 @@ def _enlarged(cams, size):
     return np.stack(large, 1)
 
 # %% ../../nbs/explain/02_explanation.ipynb #aa8a0647
+def _reading(about, words, seen, ids):
+    "The fields of an `Explanation` about words"
+    return dict(words=words, word_values=about.text_head.contributions(words)[:,ids], seen_probs=seen[ids])
+
 def _explain_batch(about, images, truths, labels, layers, method, chunk):
     "Yield an `Explanation` for each image of a batch"
     ims = [about.open(im) for im in images]
     x = torch.stack([about.tensor(im) for im in ims])
     names,mods,note = _find_layers(about, layers, x, method)
     logits,maps = _forward(about, x, mods, method)
-    probs = about.probs(logits)
+    read = picture_words(images) if about.text_head else None
+    probs = about.probs(logits if read is None else logits + about.read_logits(read))
+    seen = None if read is None else about.probs(logits + about.read_logits([[]]))
     found = [_find_labels(about, labels, p, t) for p,t in zip(probs, truths)]
     batch = _batch_cams(about, x, [ids for ids,*_ in found], mods, method, chunk, logits, maps)
     for i,(ids,th,own) in enumerate(found):
@@ -281,7 +312,8 @@ def _explain_batch(about, images, truths, labels, layers, method, chunk):
         yield Explanation(ims[i], [about.vocab[j] for j in ids], p[ids], th[ids],
                           decide(p[None], th, about.min_labels)[0][ids]>0, names, _enlarged(cams, x.shape[-2:]),
                           np.stack([peaks(c) for c in cams], 1), method, truths[i],
-                          '; '.join(filter(None, [own, note])), layers is None)
+                          '; '.join(filter(None, [own, note])), layers is None,
+                          **({} if read is None else _reading(about, read[i], seen[i], ids)))
 
 # %% ../../nbs/explain/02_explanation.ipynb #193d6e01
 def _check_truth(about, truth):
@@ -343,25 +375,29 @@ def _show_cam(
 outcome_styles = {'hit': ('●', '#009E73'), 'miss': ('○', '#D55E00'), 'false alarm': ('✕', '#B2457F'),
                   'rightly absent': ('·', '#555555')}
 
+def _short_prob(v): return f'{v:.2f}' if v==0 or v>=.01 else f'{v:.1g}'
+
 def _show_prob(
     ax,           # Axes
     label:str,    # Name of the label
     prob:float,   # Its probability
     thresh:float, # Its threshold
     tag:str,      # One of `outcome_styles`, shown below, or ''
-    yes           # Is it predicted?
+    yes,          # Is it predicted?
+    seen=None     # Its probability without any words; `None`: the model reads none
 ):
     "Draw the name of a label, its probability as a bar and its threshold as a line"
     if tag:
         mark,color = outcome_styles[tag]
-        ax.text(0, -.95, f'{mark} {tag}', va='top', fontweight='bold', color=color)
+        ax.text(0, -.95 if seen is None else -1.12, f'{mark} {tag}', va='top', fontweight='bold', color=color)
     ax.barh(0, 1, height=.3, color='#eeeeee')
     ax.barh(0, prob, height=.3, color='#0072B2' if yes else '#999999')
     ax.vlines(thresh, -.28, .28, color='#D55E00', lw=2)
     ax.text(0, .34, short_name(label, 22), fontweight='bold', va='bottom')
-    p,t = (f'{v:.2f}' if v==0 or v>=.01 else f'{v:.1g}' for v in (prob, thresh))
+    p,t = _short_prob(prob),_short_prob(thresh)
     compared = f"{p} {'≥' if prob>=thresh else '<'} {t}"
     ax.text(0, -.34, f"{compared}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
+    if seen is not None: ax.text(0, -.72, f'{_short_prob(seen)} without words', va='top', fontsize=8, color='#555555')
     ax.set(xlim=(0, 1), ylim=(-1.6, 1.6))
     ax.axis('off')
 
@@ -397,6 +433,16 @@ def _show_ad(ax, ad):
     ax.set_anchor('N')
     ax.axis('off')
 
+def _show_words(ax, ad, words, values):
+    "Draw the ad in grey, and on it the words; the three that count most are written"
+    ax.imshow(ad.convert('L'), cmap='gray', vmin=-60, vmax=255)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    most = np.argsort(-np.abs(values))[:3]
+    notes = [f'{short_name(w.text, 14)} {v:+.1f}' if k in most and abs(v)>=.05 else '' for k,(w,v) in enumerate(zip(words, values))]
+    draw_words(ax, ad.size, words, values, notes)
+    if not words: ax.text(.5, .5, 'no words', transform=ax.transAxes, ha='center', va='center')
+
 # %% ../../nbs/explain/02_explanation.ipynb #88f4c265
 def _add_scale(fig, n):
     "Add the colour scale for `n` labels"
@@ -422,21 +468,26 @@ def plot_cams(
     thresholds,    # Threshold of each label, or one for all
     title:str='',  # May have several lines
     tags=None,     # For each label 'hit', 'miss', 'false alarm', 'rightly absent' or ''
-    predicted=None # For each label, is it predicted? Default: if the threshold is reached
+    predicted=None, # For each label, is it predicted? Default: if the threshold is reached
+    words=None,    # List of `Word` that were read in the ad
+    word_values=None, # (words, labels) in log-odds: what each word adds to each label
+    seen=None      # (labels,) probabilities without the words
 )->Figure:
-    "Draw an ad, and for each label its probability, its threshold and its map at each layer"
-    n,m = len(labels),len(layers)
+    "Draw an ad, and for each label its probability, its threshold, what its words add, and its map at each layer"
+    n,m,reads = len(labels),len(layers),words is not None
     cams,probs,tags = _check_cams(cams, n, m),_per_label(probs, n, 'probabilities'),_check_tags(tags, n)
     thresholds = _per_label([thresholds]*n if np.ndim(thresholds)==0 else thresholds, n, 'thresholds')
     predicted = probs>=thresholds if predicted is None else predicted
     ad = thumbnail(rgb_images([image], 'image')[0])
-    fig = new_figure(4.6 + 1.9*m, .4 + 1.8*n*np.clip(ad.height/ad.width, .5, 1.6))
-    grid = fig.add_gridspec(n, 2+m, width_ratios=[1.25, .95, *[1]*m])
+    fig = new_figure(4.6 + 1.9*(m+reads), .4 + 1.8*n*np.clip(ad.height/ad.width, .5, 1.6))
+    grid = fig.add_gridspec(n, 2+reads+m, width_ratios=[1.25, .95, *[1]*(reads+m)])
     _show_ad(fig.add_subplot(grid[:min(2, n),0]), ad)
     for i,label in enumerate(labels):
-        _show_prob(fig.add_subplot(grid[i,1]), label, probs[i], thresholds[i], tags[i], predicted[i])
-        for j in range(m): _show_cam(fig.add_subplot(grid[i,2+j]), ad.convert('L'), cams[i,j])
-    for ax,layer in zip(fig.axes[2:], layers): ax.set_title(_short_lines(layer, 24))
+        _show_prob(fig.add_subplot(grid[i,1]), label, probs[i], thresholds[i], tags[i], predicted[i], seen[i] if reads else None)
+        if reads: _show_words(fig.add_subplot(grid[i,2]), ad, words, word_values[:,i])
+        for j in range(m): _show_cam(fig.add_subplot(grid[i,2+reads+j]), ad.convert('L'), cams[i,j])
+    titles = [*(['words, in log-odds'] if reads else []), *layers]
+    for ax,layer in zip(fig.axes[2:], titles): ax.set_title(_short_lines(layer, 24))
     _add_scale(fig, n)
     if title: fig.suptitle(_short_lines(title, 30 + 24*m), fontsize=9.5, x=.01, ha='left')
     return fig
@@ -455,4 +506,5 @@ def plot(self:Explanation,
     about = '; '.join(filter(None, [f'method: {self.method}', self.note]))
     lines = '\n'.join(filter(None, [title, about, left]))
     return plot_cams(self.image, self.cams[:most], self.labels[:most], names, self.probs[:most], self.thresholds[:most],
-                     lines, self.outcomes and self.outcomes[:most], self.predicted[:most])
+                     lines, self.outcomes and self.outcomes[:most], self.predicted[:most], self.words,
+                     None if self.words is None else self.word_values[:,:most], self.seen_probs)

@@ -43,16 +43,19 @@ def _cues_of(cues, image):
 
 # %% ../../nbs/explain/07_pointing.ipynb #ad165686
 def cue_boxes(
-    ads # From `demo_ads`, not prepared
-)->pd.DataFrame: # image, label, x0, y0, x1, y1; one row per cue whose label is in use
+    ads,               # From `demo_ads`, not prepared
+    kind:str='picture' # 'picture', or 'word': the hint words of ads drawn with words
+)->pd.DataFrame: # image, label, x0, y0, x1, y1, and of words the word; one row per cue whose label is in use
     "Boxes of the cues of labels, in shares of the upright image's width and height"
+    more = dict(picture=[], word=['word'])[choose(kind, ('picture', 'word'), 'kind of cue')]
     root,rows = _drawn_root(ads),[]
     cues = read_json(root/'cues.json', what='cues.json of drawn ads')
     for image,path in ads.paths.items():
         size = np.array(_upright_size(path)*2)
         for c in _cues_of(cues, image):
-            if c['label'] in ads.vocab: rows.append((image, c['label'], *(np.array(c['box'])/size)))
-    return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1'])
+            if c['label'] not in ads.vocab or c.get('kind', 'picture')!=kind: continue
+            rows.append((image, c['label'], *(np.array(c['box'])/size), *[c[k] for k in more]))
+    return pd.DataFrame(rows, columns=['image', 'label', 'x0', 'y0', 'x1', 'y1', *more])
 
 # %% ../../nbs/explain/07_pointing.ipynb #085fd21d
 def float_maps(

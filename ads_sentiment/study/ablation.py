@@ -40,7 +40,7 @@ def run_ablation(
     config = run_config(source, settings, ablation={s.name: asdict(s.recipe) for s in todo}, backbones=names)
     check_digest(config, same_data)
     with run_folder(out, config, overwrite):
-        images = prepare_run(source, settings)
+        images = prepare_run(source, settings, words=any(r.words for r in recipes))
         note_data(out, images)
         other = _reencoded(images, settings) if any(s.recipe.reencode for s in todo) else None
         tables = [_ablate(n, images, other, todo, out, settings) for n in names]

@@ -22,7 +22,7 @@ from .findings import lead_findings, reading_findings
 from .report_settings import recipe_name, recipe_table, run_facts, setting_tables
 from .report_tables import agreement_table, annotator_table, conditions, cost_table
 from .report_tables import duplicate_table, example_table, label_details, label_f1_table, label_set
-from .report_tables import more_scores_table, pair_table, prediction_table, random_table
+from .report_tables import more_scores_table, pair_table, parts_table, prediction_table, random_table
 from .report_tables import score_meanings
 from .report_tables import score_table, skipped_tables, spread_table
 from .wording import fmt_level, fmt_number, fmt_value
@@ -224,6 +224,13 @@ def _evidence(run):
     return _take_best(run, r'gradcam_(.+)_(\d+)', '{b}, image {k}: evidence for a label at the first, middle and '
         'last layer (Grad-CAM) and, if the head sees several feature stages, from all of them together.', 'maps')
 
+# %% ../../nbs/study/04_report.ipynb #2d6347a0
+def _words(run):
+    "What image and words are worth alone and together, in a run that reads words"
+    if run.parts is None: return []
+    return [_text('The model sees the image and reads the words in it (OCR). Each row is the same model: with both, with '
+        'the part of the image alone, and with the part of the words alone.'), parts_table(run)]
+
 # %% ../../nbs/study/04_report.ipynb #9612f3f8
 def _test_predictions(run, backbone):
     "Test probabilities and 0/1 labels of a backbone; `None` if the run does not hold all of them"
@@ -390,11 +397,12 @@ _sections = { # id -> (name, function); those of `_open` are not folded
     'examples': ('Right and wrong', _examples),
     'comparison': ('Comparison', _comparison), 'reading': ('How to read it', _reading),
     'random': ('Random weights', _random), 'labels': ('Scores per label', _labels),
-    'evidence': ('Where the evidence lies', _evidence), 'calibration': ('Calibration', _calibration),
+    'evidence': ('Where the evidence lies', _evidence), 'words': ('Seeing and reading', _words),
+    'calibration': ('Calibration', _calibration),
     'use': ('Use the model', _use), 'more': ('More scores, size and time', _more_tables),
     'predictions': ('Predictions', _predictions), 'confusions': ('Confusion matrices', _confusions),
     'agreement': ('Agreement of annotators', _agreement), 'about': ('What was run', _about),
     'duplicates': ('Near-duplicates', _duplicates), 'training': ('Training', _training),
     'filters': ('Filters', _filters), 'other': ('More figures', _other), 'left-out': ('Images left out', _left_out),
     'again': ('How to reproduce the run', _again)}
-_open = {'examples', 'comparison', 'reading', 'random', 'labels', 'evidence', 'calibration', 'use'}
+_open = {'examples', 'comparison', 'reading', 'random', 'labels', 'evidence', 'words', 'calibration', 'use'}

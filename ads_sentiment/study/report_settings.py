@@ -43,7 +43,9 @@ def recipe_facts(
     l2 = 'regularization strength l2 ' + (f"= {r['l2']:g}" if r['l2'] else f'with the highest mAP {held}')
     how = f"{fmt_count(r['epochs'], 'epoch')} of Adam, the one with the {_best_by[r['best_by']]} is kept" if adam \
         else f'LBFGS to convergence, at the {l2}'
-    return [('Training of the head', how),
+    seen = {(True, True): 'the image and the words in it', (False, True): 'the words in the image alone'}
+    return [('Predicts from', seen.get((r.get('image', True), r.get('words', False)), 'the image')),
+        ('Training of the head', how),
         ('Thresholds', _thresholds[r['thresholds']].format(held=held))]
 
 # %% ../../nbs/study/02_report_settings.ipynb #7899be27

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['split_targs', 'soft_targs', 'recipe_pos_weight', 'HeadFit', 'cosine_lr', 'CosineLR', 'BestEpoch', 'calibrate_layer',
-           'feature_dls', 'only_head', 'head_logits', 'fit_adam', 'fit_lbfgs']
+           'feature_dls', 'only_head', 'part_logits', 'head_logits', 'fit_adam', 'fit_lbfgs']
 
 # %% ../../nbs/training/00_head_fit.ipynb #6536f071
 from ..core import AdsError, ads_device, progress, say_once
@@ -14,6 +14,7 @@ from ..evaluation.metrics import baselines, macro_f1, mean_ap, pos_weight
 from ..models.backbones import FrozenBody
 from ..models.features import FeatureLoader, load_pass, module_digest, pass_buffers, set_buffers
 from ..models.heads import FeatureScale, choose_l2, l2_grid, solve_heads, split_head, threads_for
+from ..models.text import TextFeatures, TextHead, text_coordinates
 from ..recipes import Recipe, varies
 import math
 from contextlib import contextmanager
@@ -78,6 +79,8 @@ class HeadFit:
     seen_valid:bool             # Has the final head learned from the validation set?
     state:str                   # Digest of the head
     l2:float=None               # For LBFGS: regularization strength
+    text_l2:float=None          # For LBFGS: regularization strength of the head on words
+    text_head:TextHead=None     # The head on words, calibrated; its logits are added to those of the image
     best_epochs:dict=field(default_factory=dict) # For Adam: best epoch by each criterion
 
     @property
@@ -148,15 +151,17 @@ def calibrate_layer(
     layer.bias.mul_(slope).add_(intercept)
 
 # %% ../../nbs/training/00_head_fit.ipynb #1820b7a0
-def _finish(learn, logits, targs, fold=None, **kept):
-    "Calibrate the head on held-out logits, choose thresholds and collect the result; without `fold`, five at random"
+def _finish(learn, logits, targs, fold=None, text_head=None, **kept):
+    "Calibrate the heads on held-out logits, choose thresholds and collect the result; without `fold`, five at random"
     how = dict(calibration=learn.recipe.calibration, thresholds=learn.recipe.thresholds)
     calibration,thresholds = tune(logits, targs, **how)
-    calibrate_layer(learn.model[1][-1], calibration)
+    slopes = list(np.atleast_2d(calibration.slope))
+    if learn.recipe.image: calibrate_layer(learn.model[1][-1], Calibration(slopes[0], calibration.intercept))
+    if text_head: text_head = text_head.scaled(slopes[-1], 0 if learn.recipe.image else calibration.intercept)
     preds,fold_thresholds = cross_tune(logits, targs, fold, learn.seed, strength=calibration.strength, **how)
     return HeadFit(thresholds=thresholds, calibration=calibration, preds=preds, targs=targs,
         fold_thresholds=fold_thresholds, n_valid=len(learn.dls.valid.items), seen_valid=fold is not None,
-        state=module_digest(learn.model[1]), **kept)
+        state=module_digest(learn.model[1]), text_head=text_head, **kept)
 
 # %% ../../nbs/training/00_head_fit.ipynb #4d38a06b
 def _features(learn, split, folder, pass_index=None):
@@ -205,13 +210,28 @@ def _fit_epochs(learn, epochs, cbs, verbose):
 
 # %% ../../nbs/training/00_head_fit.ipynb #53379cdc
 @torch.no_grad()
+def part_logits(
+    learn,            # From `ads_learner`
+    split:str='valid', # 'train', 'valid' or 'test'
+    folder=None       # Where features are kept; default: the user's cache
+)->dict: # 'image' and, where the model reads them, 'words' -> logits (images, labels) on the device
+    "Return what image and words add to the logits of the head as it is now, from features"
+    fit,parts = learn.fit_result,{}
+    if learn.recipe.image:
+        parts['image'] = split_head(learn.model[1])[1].eval()(_features(learn, split, folder, learn.pass_index))
+    if fit is not None and fit.text_head is not None:
+        parts['words'] = torch.from_numpy(fit.text_head(learn.words(split))).to(ads_device())
+    return parts
+
 def head_logits(
     learn,            # From `ads_learner`
     split:str='valid', # 'train', 'valid' or 'test'
     folder=None       # Where features are kept; default: the user's cache
 )->torch.Tensor: # (images, labels) on the device
-    "Return the logits of the head as it is now, from features"
-    return split_head(learn.model[1])[1].eval()(_features(learn, split, folder, learn.pass_index))
+    "Return the logits of the head as it is now, the sum of `part_logits`"
+    parts = part_logits(learn, split, folder)
+    if parts: return sum(parts.values())
+    return torch.zeros(len(split_targs(learn.dls, split)), len(learn.dls.vocab), device=ads_device()) # before the fit
 
 # %% ../../nbs/training/00_head_fit.ipynb #57731eeb
 @torch.no_grad()
@@ -268,21 +288,51 @@ def _all_features(learn, folder):
     return torch.cat([torch.from_numpy(x).to(ads_device()) for x in xs])
 
 # %% ../../nbs/training/00_head_fit.ipynb #646dd853
+def _solve(x, y, targs, held, used, l2s, weights):
+    "Fit one linear layer at the best strength: (strength, history, held-out logits, weight, bias)"
+    l2,history,logits = choose_l2(x, y, targs, held, l2s, weights)
+    n = len(x)//len(y) # the images, and each of their views
+    _,weight,bias = next(solve_heads(x, y.repeat(n, 1), [l2], used.repeat(n)[:,None], weights))
+    return l2,history,logits,weight[0],bias[0]
+
+# %% ../../nbs/training/00_head_fit.ipynb #072d2964
+def _fit_image(learn, problem, folder):
+    "Fit the last layer on image features: (strength, history, held-out logits)"
+    head,used,x = learn.model[1],problem['used'],_all_features(learn, folder)
+    x = _fit_scale(head, x, used.repeat(len(x)//len(used)))
+    l2,history,logits,weight,bias = _solve(x, l2s=[learn.recipe.l2] if learn.recipe.l2 else l2_grid, **problem)
+    head[-1].load_state_dict(dict(weight=weight, bias=bias))
+    return l2,history,logits
+
+def _fit_words(learn, problem):
+    "Fit a head on the words of the images: (strength, history, held-out logits, head)"
+    words,used = learn.words('train')+learn.words('valid'),problem['used'].tolist()
+    features = TextFeatures().fit([w for w,u in zip(words, used) if u])
+    x,to_features = text_coordinates(features(words), learn.seed)
+    l2,history,logits,weight,bias = _solve(torch.from_numpy(x).to(ads_device()), l2s=l2_grid, **problem)
+    return l2,history,logits,TextHead(features, to_features(weight.T.cpu().numpy()), bias.cpu().numpy())
+
+# %% ../../nbs/training/00_head_fit.ipynb #ddd1d037
 def fit_lbfgs(
     learn,      # From `ads_learner`, with a single linear layer as head
     folder=None # Where features are kept; default: the user's cache
 )->HeadFit:
-    "Fit the last layer by LBFGS to convergence; its regularization strength is chosen on held-out images"
-    r,fold,head = learn.recipe,_folds(learn),learn.model[1]
+    "Fit the heads on image and words by LBFGS to convergence; regularization strengths are chosen on held-out images"
+    r,fold,found = learn.recipe,_folds(learn),{}
     y = torch.cat([_learn_targs(learn, s) for s in ('train', 'valid')])
     targs = np.concatenate([split_targs(learn.dls, s) for s in ('train', 'valid')])
     used = torch.ones_like(fold, dtype=torch.bool) if r.folds else fold<0
-    x,w = _all_features(learn, folder),recipe_pos_weight(learn.dls, r)
-    n = len(x)//len(y) # the images, and each of their views
-    x,held = _fit_scale(head, x, used.repeat(n)),[fold==k for k in range(max(1, r.folds))]
-    l2,history,logits = choose_l2(x, y, targs, held, [r.l2] if r.l2 else l2_grid, w)
-    _,weight,bias = next(solve_heads(x, y.repeat(n, 1), [l2], used.repeat(n)[:,None], w))
-    head[-1].load_state_dict(dict(weight=weight[0], bias=bias[0]))
+    held = [fold==k for k in range(max(1, r.folds))]
+    problem = dict(y=y, targs=targs, held=held, used=used, weights=recipe_pos_weight(learn.dls, r))
+    logits = []
+    if r.image:
+        found['l2'],found['history'],z = _fit_image(learn, problem, folder)
+        logits.append(z)
+    else: learn.model[1][-1].load_state_dict({k: 0*v for k,v in learn.model[1][-1].state_dict().items()})
+    if r.words:
+        found['text_l2'],history,z,found['text_head'] = _fit_words(learn, problem)
+        logits.append(z)
+        found.setdefault('history', history)
     learn.pass_index,fold = None,fold.cpu().numpy()
-    seen = fold>=0
-    return _finish(learn, logits[seen], targs[seen], fold[seen] if r.folds else None, history=history, l2=l2)
+    seen,logits = fold>=0,np.stack(logits) if len(logits)>1 else logits[0]
+    return _finish(learn, logits[...,seen,:], targs[seen], fold[seen] if r.folds else None, **found)

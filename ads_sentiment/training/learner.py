@@ -14,6 +14,7 @@ from ..models.backbones import FrozenBody, get_backbone
 from ..models.engines import check_engine
 from ..models.features import FeatureExtractor, FeatureLoader, module_digest
 from ..models.heads import build_model, split_head
+from ..models.words import check_reader, picture_words
 from ..recipes import Recipe, tuned, varies
 from .head_fit import BestEpoch, CosineLR, HeadFit, fit_adam, fit_lbfgs, head_logits
 from .head_fit import recipe_pos_weight, split_targs
@@ -24,7 +25,7 @@ from torch import nn
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from fastai.vision.all import (Adam, BCEWithLogitsLossFlat, ClassificationInterpretation, Interpretation, Learner,
-    vision_learner)
+    noop, vision_learner)
 
 # %% ../../nbs/training/00_learner.ipynb #b5db368e
 class AdsLearner(Learner):
@@ -38,6 +39,11 @@ class AdsLearner(Learner):
     def fresh(self)->bool:
         "Is the head still the one that `fit_head` left?"
         return self.fit_result is not None and self.fit_result.state==module_digest(self.model[1])
+
+    @property
+    def reads(self)->bool:
+        "Does the model predict from the words in pictures too?"
+        return self.fit_result is not None and self.fit_result.text_head is not None
 
     def held_out(self)->HeadFit:
         "Return the result of `fit_head`; raises an `AdsError` if the head has changed since"
@@ -72,6 +78,7 @@ def ads_learner(
 )->AdsLearner: # With `backbone`, `weights_used`, `recipe`, `seed`, `extractor`, `fit_result`
     "Make a fastai Learner of a frozen body and the recipe's head, with BCE on logits and the reference's Adam"
     entry,engine = get_backbone(backbone),check_engine(engine, ads_device())
+    if recipe.words: check_reader()
     batches = (b[0] for b,_ in zip(plain_dl(dls), range(4)))
     model,used = build_model(entry, recipe, len(dls.vocab), dls.pipeline.size, weights, seed, batches)
     body,head = model
@@ -119,6 +126,17 @@ def views(
 )->np.ndarray: # (images, width) float32, in the order of the split
     "Return the features of augmented images, computed if they are not kept yet"
     return self.extractor.rows(_files(self, split), k, folder=folder)
+
+# %% ../../nbs/training/00_learner.ipynb #221921bb
+@patch
+def words(
+    self:AdsLearner,
+    split:str='train' # 'train', 'valid' or 'test'
+)->list: # For each image of the split a list of `Word`
+    "Return the words in the original pictures of a split, read if they are not kept yet"
+    ads = self.dls.ads
+    files = ads.paths if ads.originals is None else ads.originals
+    return picture_words(files[(ads.split==choose(split, ('train', 'valid', 'test'), 'split')).to_numpy()])
 
 # %% ../../nbs/training/00_learner.ipynb #0fe3ac2d
 @patch
@@ -291,15 +309,40 @@ class _Replay(nn.Module):
     def forward(self, x): return x
 
 @contextmanager
+def _replay(learn, logits, targs):
+    "Inside, the model returns given logits; yields their loader"
+    model,learn.model = learn.model,_Replay()
+    try: yield FeatureLoader(logits.float().to(ads_device()), targs.float().to(ads_device()), bs=64)
+    finally: learn.model = model
+
+@contextmanager
 def _replayed(learn):
     "Inside, the model returns held-out logits of the validation set, decided by their thresholds; yields their loader"
     preds,targs = [torch.tensor(a) for a in learn.held_out().valid[:2]]
-    logits = torch.logit(preds.clamp(1e-12, 1-1e-12)).float().to(ads_device())
-    model,learn.model = learn.model,_Replay()
-    try:
-        _decide_by(learn, learn.fit_result.valid[2])
-        yield FeatureLoader(logits, targs.float().to(ads_device()), bs=64)
-    finally: learn.model = model
+    _decide_by(learn, learn.fit_result.valid[2])
+    with _replay(learn, torch.logit(preds.clamp(1e-12, 1-1e-12)), targs) as held: yield held
+
+# %% ../../nbs/training/00_learner.ipynb #847f5659
+def _dl_pictures(learn, dl):
+    "The pictures in which the words of a loader's images are read: the original files, where they are known"
+    items,ads = dl.items,getattr(learn.dls, 'ads', None)
+    if not isinstance(items, pd.DataFrame) or 'path' not in items: return list(items)
+    if ads is None or ads.originals is None: return list(items.path)
+    known = dict(zip(map(str, ads.paths), ads.originals))
+    return [known.get(str(p), p) for p in items.path]
+
+def _read_logits(learn, dl):
+    "Logits that the words add, one row per item of a loader"
+    return torch.from_numpy(learn.fit_result.text_head(picture_words(_dl_pictures(learn, dl))))
+
+def _preds_with_words(learn, dl, act=None, with_decoded=False, **kwargs):
+    "As `Learner.get_preds`, with the logits of the words added"
+    if not set(kwargs) <= {'with_input', 'reorder'} or not kwargs.get('reorder', True):
+        raise AdsError(f"get_preds of a model that reads words takes dl, act, with_input and with_decoded; found {', '.join(kwargs)}")
+    res = list(Learner.get_preds(learn, dl=dl, act=noop, **kwargs))
+    at = 1 if kwargs.get('with_input') else 0
+    p = (act or torch.sigmoid)(res[at] + _read_logits(learn, dl))
+    return (*res[:at], p, *res[at+1:], *([learn.loss_func.decodes(p)] if with_decoded else []))
 
 # %% ../../nbs/training/00_learner.ipynb #c83e41b2
 @patch
@@ -313,7 +356,7 @@ def get_preds(
     dl = _find_dl(self, ds_idx, dl)
     if not _takes_held_out(self, dl, 'get_preds'):
         _decide_by(self)
-        return Learner.get_preds(self, dl=dl, **kwargs)
+        return (_preds_with_words if self.reads else Learner.get_preds)(self, dl=dl, **kwargs)
     if kwargs.get('with_input'): _refuse_valid('get_preds with inputs')
     with _replayed(self) as held: return Learner.get_preds(self, dl=held, **{**kwargs, 'reorder': False})
 
@@ -324,7 +367,9 @@ def validate(self:AdsLearner, ds_idx=1, dl=None, cbs=None): # Loss and metrics, 
     dl = _find_dl(self, ds_idx, dl)
     if not _takes_held_out(self, dl, 'validate'):
         _decide_by(self)
-        return Learner.validate(self, dl=dl, cbs=cbs)
+        if not self.reads: return Learner.validate(self, dl=dl, cbs=cbs)
+        with _replay(self, *_preds_with_words(self, dl, noop)[:2]) as all_logits:
+            return Learner.validate(self, dl=all_logits, cbs=cbs)
     with _replayed(self) as held: return Learner.validate(self, dl=held, cbs=cbs)
 
 # %% ../../nbs/training/00_learner.ipynb #07336dac
@@ -332,12 +377,14 @@ def validate(self:AdsLearner, ds_idx=1, dl=None, cbs=None): # Loss and metrics, 
 def show_results(self:AdsLearner, ds_idx=1, dl=None, max_n=9, **kwargs):
     "Show images with labels and predictions, for the validation set held-out ones"
     dl = _find_dl(self, ds_idx, dl)
-    if not _takes_held_out(self, dl, 'show_results'): return Learner.show_results(self, dl=dl, max_n=max_n, **kwargs)
-    preds,_,th = self.held_out().valid
-    batch = self.dls.valid.one_batch()
+    held = _takes_held_out(self, dl, 'show_results')
+    if not held and not self.reads: return Learner.show_results(self, dl=dl, max_n=max_n, **kwargs)
+    if held: preds,_,th = self.held_out().valid
+    else: preds,th,dl = self.get_preds(dl=dl)[0].numpy(),self.thresholds(),dl.new(shuffle=False, drop_last=False)
+    batch = dl.one_batch()
     decided = torch.tensor((preds>=th)[:len(batch[0])])
     kwargs.pop('shuffle', None) # the predictions are in the order of the images
-    self.dls.valid.show_results(batch, decided, max_n=max_n, **kwargs)
+    dl.show_results(batch, decided, max_n=max_n, **kwargs)
 
 # %% ../../nbs/training/00_learner.ipynb #3d426a6f
 @patch
@@ -345,6 +392,7 @@ def tta(self:AdsLearner, ds_idx=1, dl=None, **kwargs):
     "Predict with augmented views, as in `Learner.tta`; refused for a validation set that the head has learned from"
     dl = _find_dl(self, ds_idx, dl)
     if _takes_held_out(self, dl, 'tta') and self.seen_valid: _refuse_valid('tta')
+    if self.reads: raise AdsError('tta averages augmented images, and this model reads words too; take get_preds')
     return Learner.tta(self, dl=dl, **kwargs)
 
 # %% ../../nbs/training/00_learner.ipynb #2031309a

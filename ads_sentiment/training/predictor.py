@@ -13,6 +13,8 @@ from ..data.images import ImagePipeline, UnreadableImage
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
 from ..models.heads import build_model
+from ..models.text import TextFeatures, TextHead
+from ..models.words import check_reader, picture_words
 from ..recipes import Recipe
 import os,platform
 from collections.abc import Iterable
@@ -79,7 +81,7 @@ def save_predictor(
     split:str='',    # 'reference' or 'stratified'
     **scores         # Test scores, with `_low` and `_high` for the ends of their confidence intervals
 )->Path: # `folder`
-    "Write `model.safetensors` and `predictor.json`"
+    "Write `model.safetensors`, `predictor.json`, and `words.safetensors` if the model reads words"
     folder,ads = Path(folder),learn.dls.ads
     th = np.broadcast_to(learn.thresholds() if thresholds is None else thresholds, len(ads.vocab))
     n = {f'n_{k}': int(v) for k,v in ads.split.value_counts().items()}
@@ -88,6 +90,8 @@ def save_predictor(
         TrainedOn(data=ads.name, note=ads.note, split=split, scores=scores, **n), package_versions())
     state = {k: v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}
     with atomic_write(folder/'model.safetensors') as p: p.write_bytes(save(state)) # files of `save_file` are private
+    if learn.reads:
+        with atomic_write(folder/'words.safetensors') as p: p.write_bytes(save(learn.fit_result.text_head.state()))
     write_json(asdict(info), folder/'predictor.json')
     return folder
 
@@ -196,12 +200,16 @@ class Predictor:
     weights:str              # Weights that the body started from
     recipe:Recipe            # How the head was trained
     trained_on:TrainedOn=field(default_factory=TrainedOn) # Data and scores
+    text_head:TextHead=None  # The head on words, if the recipe reads them
 
     @torch.no_grad()
-    def probabilities(self, x)->np.ndarray: # (N, labels) in 0..1
-        "Return probabilities for a batch of tensors (N, 3, size, size)"
+    def probabilities(self, x, words=None)->np.ndarray: # (N, labels) in 0..1
+        "Return probabilities for a batch of tensors (N, 3, size, size) and a list of `Word` for each, if words are read"
         x = x.to(ads_device(), memory_format=torch.channels_last)
-        with mixed_precision(): return torch.sigmoid(self.model(x).float()).cpu().numpy()
+        with mixed_precision(): logits = self.model(x).float().cpu()
+        if self.text_head is None: return torch.sigmoid(logits).numpy()
+        if words is None: raise AdsError('this predictor reads words too: give words, from picture_words')
+        return torch.sigmoid(logits + torch.from_numpy(self.text_head(words))).numpy()
 
 # %% ../../nbs/training/01_predictor.ipynb #f6eb48a1
 def _predict_batch(predictor, names, images):
@@ -213,7 +221,8 @@ def _predict_batch(predictor, names, images):
         except UnreadableImage as e: table.loc[i, 'reason'] = str(e)
     probs,read = np.full((len(images), len(vocab)), np.nan),list(xs)
     if xs:
-        probs[read] = predictor.probabilities(torch.stack(list(xs.values())))
+        words = picture_words([images[i] for i in read]) if predictor.text_head else None
+        probs[read] = predictor.probabilities(torch.stack(list(xs.values())), words)
         decided = decide(probs[read], predictor.thresholds, predictor.recipe.min_labels)
         table.loc[read, 'predicted'] = ['|'.join(vocab[r>0]) for r in decided]
     return pd.concat([table, prediction_columns(probs, vocab, predictor.thresholds)], axis=1)
@@ -255,8 +264,9 @@ def about(self:Predictor)->str:
 def __repr__(self:Predictor):
     never = int(np.isinf(self.thresholds).sum())
     unused = f', {never} of them never predicted' if never else ''
+    reads = '' if self.text_head is None else ' and their words' if self.recipe.image else '; only their words are used'
     return (f'Predictor of {len(self.vocab)} labels{unused}: {", ".join(self.vocab)}\n'
-            f'{self.backbone} ({self.weights}), images of {self.pipeline.size} px\n{self.about()}')
+            f'{self.backbone} ({self.weights}), images of {self.pipeline.size} px{reads}\n{self.about()}')
 
 # %% ../../nbs/training/01_predictor.ipynb #fd3e7ebb
 def _load_state(path, model):
@@ -270,6 +280,18 @@ def _load_state(path, model):
         if v.is_floating_point() and not v.isfinite().all():
             raise AdsError(f'{path}: {k} holds values that are not finite; the file is damaged or training diverged')
     return model
+
+def _load_text_head(path, n_labels):
+    "The head on words in `path`; raises an `AdsError` for a missing or damaged file or other labels"
+    if not path.is_file(): raise AdsError(f'{path} is missing; this model reads words and needs it')
+    try: head = TextHead.from_state(load_file(path))
+    except (OSError, SafetensorError, KeyError) as e: raise AdsError(f'{path} does not hold a head on words: {e}') from None
+    found,want = (head.features.idf.shape, head.weight.shape, head.bias.shape),_head_shapes(n_labels)
+    if found!=want: raise AdsError(f'{path} holds tensors of shapes {found}; expected {want}')
+    if all(np.isfinite(v).all() for v in (head.features.idf, head.weight, head.bias)): return head
+    raise AdsError(f'{path} holds values that are not finite; the file is damaged')
+
+def _head_shapes(n): return (TextFeatures.width,),(TextFeatures.width, n),(n,)
 
 # %% ../../nbs/training/01_predictor.ipynb #08664bee
 def _predictor_folder(folder):
@@ -296,6 +318,10 @@ def load_predictor(
     info = checked_from(PredictorInfo, read_json(path, what='predictor.json'), str(path))
     model,_ = build_model(info.backbone, info.recipe, len(info.vocab), info.pipeline.size, 'random')
     model = _load_state(folder/'model.safetensors', model).to(memory_format=torch.channels_last).eval()
+    text_head = None
+    if info.recipe.words:
+        check_reader()
+        text_head = _load_text_head(folder/'words.safetensors', len(info.vocab))
     thresholds = np.array([np.inf if t is None else t for t in info.thresholds])
     return Predictor(model, info.vocab, thresholds, info.pipeline, info.backbone, info.weights, info.recipe,
-        info.trained_on)
+        info.trained_on, text_head)

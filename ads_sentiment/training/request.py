@@ -14,6 +14,7 @@ from ..data.splits import duplicate_groups, leaks, near_duplicates, resplit
 from ..models.backbones import backbones, get_backbone
 from ..models.engines import check_engine
 from ..models.weights import load_body, top_layers
+from ..models.words import check_reader, picture_words
 from .predictor import package_versions
 from .trials import InputSize, Seed, TrialSpec, Workers
 import hashlib,itertools,os,shlex,sys
@@ -103,6 +104,7 @@ def check_request(
     names = [get_backbone(n).name for n in names]
     if not names: raise AdsError(f"no backbones; there is: {', '.join(backbones)}")
     check_engine(settings.engine, ads_device())
+    if any(r.words for r in recipes): check_reader()
     out = None if out is None else check_out(out, overwrite)
     for n in names: check_weights(n, settings.weights, any(r.head=='reference' for r in recipes))
     return names, out
@@ -196,12 +198,15 @@ def open_run(
 def prepare_run(
     source,               # From `open_run`
     settings:RunSettings,
-    reencode:bool=False   # As in `ImagePipeline`
+    reencode:bool=False,  # As in `ImagePipeline`
+    words:bool=False      # Read the words in the images too?
 )->RunData:
     "Prepare the images of a run, look for near-duplicates and make its splits"
     with stage(f'images read, resized to {settings.prepare_size} px and filtered'):
         ads,skipped = settings.prepare(source, reencode)
     if len(skipped): print(f'{len(skipped)} images cannot be read; skipped.csv lists the reasons', flush=True)
+    if words:
+        with stage('words in the images read'): picture_words(ads.originals)
     with stage('near-duplicates looked for'): pairs = near_duplicates(ads)
     groups = duplicate_groups(ads.targs.index, pairs)
     splits = [resplit(ads, settings.split, k, settings.seed, groups=groups) for k in range(settings.splits)]

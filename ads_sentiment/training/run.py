@@ -33,6 +33,7 @@ text_columns = dict(
     skipped=['file', 'reason'],
     paired=['first', 'second', 'metric', 'verdict'],
     agreement=['label'],
+    parts=['backbone', 'part'],
     leaks=['a', 'b', 'split_a', 'split_b'])
 
 # %% ../../nbs/training/04_run.ipynb #86913558
@@ -44,17 +45,18 @@ number_columns = dict(
     history=['train_loss', 'valid_loss', 'mean_ap'],
     paired=['diff', 'diff_low', 'diff_high', 'ratio', 'ratio_low', 'ratio_high', 'p'],
     agreement=['votes', 'share', 'alpha', 'low', 'high'],
+    parts=['mean_ap', 'mean_ap_low', 'mean_ap_high'],
     leaks=['distance'])
 optional_numbers = dict(
     results=['roc_auc', 'top1_hit', 'top3_hit',
         *(f'{m}_sd_{s}' for m in ('macro_f1', 'mean_ap') for s in ('seeds', 'splits')),
-        'l2', 'epochs', 'best_loss_epoch', 'best_f1_epoch', 'image_size', 'params_m', 'gflops',
+        'l2', 'text_l2', 'epochs', 'best_loss_epoch', 'best_f1_epoch', 'image_size', 'params_m', 'gflops',
         'n_train', 'n_valid', 'n_test', 'n_labels', 'feature_seconds', 'head_seconds', 'total_seconds',
         'none_macro_f1', *_with_ends(annotator_score_columns)],
     history=['epoch', 'l2', 'lr', 'macro_f1'],
     per_label=['valid_positives', 'share', 'mean_prob', 'ece'],
     paired=['a', 'b'])
-optional_tables = ('paired', 'agreement', 'leaks') # written only if there is something to write
+optional_tables = ('paired', 'agreement', 'leaks', 'parts') # written only if there is something to write
 
 # %% ../../nbs/training/04_run.ipynb #5dcefd5c
 _mend = 'Delete the file and start the run again to recreate it'
