@@ -58,6 +58,7 @@ results = [
     *(measure('filter', d, 'data/images') for d in data),
     *(measure('backbones', d, 'models/backbones') for d in [*data, 'speed']),
     *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
+    *(measure('votes', d, 'evaluation/posterior', 'data/demo') for d in ('demo', 'pitt')),
     bench('start', 'core', 'apps/cli'),
     bench('prepare', 'data/images'),
     bench('extraction', 'models/engines', 'models/features'),

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 import cv2, numpy as np, pandas as pd, torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import ConfigDict, Field, Strict, with_config
@@ -166,10 +166,16 @@ class ImagePipeline:
     prepare_size:Pixels|None=None # Pixels per side at which the filter runs; `None`: the input size
     filter:FilterSpec|None=None   # Arguments of the bilateral filter, or `None`
     reencode:bool=False           # A JPEG round trip after each step of the preparation, as in the reference study
+    interpolation:Literal['bilinear', 'bicubic']='bilinear' # Of the resize to the input size
 
     def __post_init__(self):
         if (self.mean is None) != (self.std is None): raise AdsError('mean and std: expected both or neither')
         if self.std and min(self.std) <= 0: raise AdsError(f'std={self.std}: expected values above 0')
+
+    @property
+    def side(self): # Pixels per side; `None`: those of the file
+        "Return the size of the tensors"
+        return self.size or self.prepare_size
 
 # %% ../../nbs/data/07_images.ipynb #0c280b58
 @patch
@@ -189,7 +195,7 @@ def image(self:ImagePipeline,
 )->Image.Image: # RGB, at the input size
     "Read an image, prepare it if necessary, and resize it to the input size; raises `UnreadableImage`"
     im = read_image(image) if prepared else self.prepare(image)
-    if self.size: im = im.resize((self.size, self.size), Image.Resampling.BILINEAR)
+    if self.size: im = im.resize((self.size, self.size), Image.Resampling[self.interpolation.upper()])
     return im if self.prepare_size else prepare_pixels(im, None, self.filter)
 
 # %% ../../nbs/data/07_images.ipynb #74539ae0

@@ -141,15 +141,19 @@ imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 def input_pipeline(
     ads,            # `AdsData`
-    size:int=224,   # Input size, pixels per side
+    size:int=224,   # Input size, pixels per side; `None`: that of the prepared images
     stats=imagenet, # (mean, std) per channel, values in 0..1; `None`: no normalization
-    filt=None       # A `BilateralFilter` for images that are not prepared
+    filt=None,      # A `BilateralFilter` for images that are not prepared
+    interpolation:str='bilinear' # As in `ImagePipeline`
 )->ImagePipeline:
     "Add input size and normalization to the preparation of the images; raises an `AdsError` for a second filter"
     if ads.pipeline and filt:
         raise AdsError(f'filt={filt}: the images of {ads.name} are prepared already; leave filt out')
     mean,std = [tuple(map(float, s)) for s in stats] if stats else (None, None)
-    return replace(ads.pipeline or ImagePipeline(filter=filt.spec if filt else None), size=size, mean=mean, std=std)
+    prepared = ads.pipeline or ImagePipeline(filter=filt.spec if filt else None)
+    if not (size or prepared.prepare_size):
+        raise AdsError(f'{ads.name}: images of any size do not fit into a batch; give size, or call prepare_images first')
+    return replace(prepared, size=size, mean=mean, std=std, interpolation=interpolation)
 
 # %% ../../nbs/data/09_loaders.ipynb #77f97839
 def _check_splits(ads, rows):
@@ -162,16 +166,17 @@ def _check_splits(ads, rows):
 # %% ../../nbs/data/09_loaders.ipynb #068ecb0e
 def ads_dataloaders(
     ads,               # `AdsData`
-    size:int=224,      # Input size, pixels per side
+    size:int=224,      # Input size, pixels per side; `None`: that of the prepared images
     bs:int=32,         # Batch size
     aug:str='none',    # One of `augmentations`
     filt=None,         # A `BilateralFilter` for images that are not prepared
     stats=imagenet,    # (mean, std) per channel; `None`: no normalization
     n_workers:int=None,# Loader processes; default: 0 on a CPU, up to 8 with a GPU
-    seed:int=42        # Seed of the order of the training batches
+    seed:int=42,       # Seed of the order of the training batches
+    interpolation:str='bilinear' # Of the resize to the input size, as in `ImagePipeline`
 )->AdsDataLoaders: # With the attributes `test`, `ads`, `pipeline` and `aug`
     "Make DataLoaders for the three splits of an `AdsData`; raises an `AdsError` if one is empty"
-    rows,pipeline = ads.items(),input_pipeline(ads, size, stats, filt)
+    rows,pipeline = ads.items(),input_pipeline(ads, size, stats, filt, interpolation)
     _check_splits(ads, rows)
     fit,test = [rows[m].reset_index(drop=True) for m in (rows.split!='test', rows.split=='test')]
     device,n_workers = ads_device(),_workers(n_workers)

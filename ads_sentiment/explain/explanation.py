@@ -81,6 +81,7 @@ class Explainer:
         self.min_labels = getattr(getattr(learn, 'recipe', None), 'min_labels', 0)
         self.layers = get_backbone(backbone).layers if backbone else None
         fit = getattr(learn, 'fit_result', None)
+        self.places = get_backbone(backbone).places if backbone else ('first', 'middle', 'last')
         self.text_head = getattr(learn, 'text_head', None) or getattr(fit, 'text_head', None) # `None`: reads no words
 
     @property
@@ -193,6 +194,11 @@ def _find_layers(about, layers, x, method):
     for n in names: _check_layer(about, n, known, x, method)
     return names,[known.get(n) for n in names],note
 
+# %% ../../nbs/explain/02_explanation.ipynb #526163e6
+def _named_places(about, names):
+    "The positions of default layers, such as 'first', and `all stages`; `None` if there are more or fewer layers"
+    return [*about.places, all_stages][:len(names)] if len(set(names)-{all_stages})==len(about.places) else None
+
 # %% ../../nbs/explain/02_explanation.ipynb #f4f6e79a
 def _find_labels(about, labels, probs, truth=None):
     "(indices, thresholds, note) of the labels to explain"
@@ -222,7 +228,7 @@ class Explanation:
     method:str            # One of `cam_methods`
     truth:list=None       # Names of the true labels, if they are known
     note:str=''           # Says which labels and layers were chosen by default
-    by_default:bool=True  # Are `layers` the default layers?
+    places:list=None      # Names of the positions of the default layers; `None` for requested layers
     words:list=None       # The words that were read, of `Word`; `None` for a model that reads no words
     word_values:np.ndarray=None # (words, labels): how much the logit falls when a word is left out
     seen_probs:np.ndarray=None  # (labels,) probabilities without any words, from the image alone
@@ -238,12 +244,6 @@ class Explanation:
         if self.truth is None: return None
         names = {(True,True): 'hit', (False,True): 'miss', (True,False): 'false alarm', (False,False): 'rightly absent'}
         return [names[bool(yes), l in self.truth] for l,yes in zip(self.labels, self.predicted)]
-
-    @property
-    def places(self)->list: # 'first', 'middle', 'last', and perhaps 'all stages'; `None` for requested layers
-        "Name the positions of the default layers"
-        if not self.by_default or len(set(self.layers)-{all_stages})!=3: return None
-        return ['first', 'middle', 'last', all_stages][:len(self.layers)]
 
 # %% ../../nbs/explain/02_explanation.ipynb #6e8c144f
 @patch
@@ -312,7 +312,7 @@ def _explain_batch(about, images, truths, labels, layers, method, chunk):
         yield Explanation(ims[i], [about.vocab[j] for j in ids], p[ids], th[ids],
                           decide(p[None], th, about.min_labels)[0][ids]>0, names, _enlarged(cams, x.shape[-2:]),
                           np.stack([peaks(c) for c in cams], 1), method, truths[i],
-                          '; '.join(filter(None, [own, note])), layers is None,
+                          '; '.join(filter(None, [own, note])), _named_places(about, names) if layers is None else None,
                           **({} if read is None else _reading(about, read[i], seen[i], ids)))
 
 # %% ../../nbs/explain/02_explanation.ipynb #193d6e01

@@ -215,9 +215,9 @@ def pair_images(
 def named_layers(
     learn,     # From `ads_learner`
     model=None # A model of the same architecture; default: that of the learner
-)->dict: # first, middle, last -> module
-    "The three convolutions that the backbone names for Grad-CAM"
-    names = zip(('first', 'middle', 'last'), learn.backbone.layers)
+)->dict: # first, middle, last, or the members of an ensemble -> module
+    "The layers that the backbone names for Grad-CAM"
+    names = zip(learn.backbone.places, learn.backbone.layers)
     return {k: (model or learn.model)[0].get_submodule(n) for k,n in names}
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #fadf46c2

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 import numpy as np, torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from ..core import AdsError, check_whole, choose
+from ..models.backbones import fold_mirror, to_map
 
 # %% ../../nbs/explain/01_gradcam.ipynb #af790d1d
 @contextmanager
@@ -92,9 +94,9 @@ def _check_map(model, layer, held, x, body):
     names = {m: n for part in (model, body or model) for n,m in part.named_modules()}
     if layer not in names: raise AdsError(f'the layer {type(layer).__name__} is not in the model')
     A = held.get(layer)
-    if A is not None and A.dim()==4 and A[0,0].numel()>1: return
+    if A is not None and (m := to_map(A)).dim()==4 and m[0,0].numel()>1: return
     found = 'did not run or returned no tensor' if A is None else f'has output {tuple(A.shape)}'
-    raise AdsError(f'layer {names[layer]!r} {found}; expected a map (N, channels, h, w) of more than one pixel. '
+    raise AdsError(f'layer {names[layer]!r} {found}; expected a map of more than one pixel, or tokens. '
                    f'For images of {x.shape[-2]} x {x.shape[-1]}, convolutions with such maps: '
                    f'{few_names(map_convs(model, x, body))}')
 
@@ -105,7 +107,7 @@ def cut_forward(
     layers:list,     # Modules of `model` whose outputs are maps
     grads:bool=True, # Keep a graph from the first layer on?
     body=None        # Submodule whose names are used in messages; default: `model`
-): # (logits (N, labels), list of maps (N, channels, h, w), one per layer)
+): # (logits (N, labels), list of maps (N, channels, h, w) or tokens, one per layer)
     "Run the model in evaluation mode and full precision, with a graph that begins at the first of `layers`"
     if x.dim()!=4 or not len(x):
         raise AdsError(f'images have shape {tuple(x.shape)}; expected (N, 3, height, width) with at least one image')
@@ -114,7 +116,9 @@ def cut_forward(
     p = next(model.parameters(), x)
     x = x.as_subclass(torch.Tensor).to(p.device, p.dtype)
     full = torch.autocast(x.device.type, enabled=False)
-    with at_rest(model), full, torch.set_grad_enabled(grads), FastNorms(), cut_at(layers) as held: logits = model(x)
+    plain = sdpa_kernel(SDPBackend.MATH) # the only attention whose gradients of several labels come in one pass
+    with at_rest(model), full, plain, torch.set_grad_enabled(grads), FastNorms(), cut_at(layers) as held:
+        logits = model(x)
     for m in layers: _check_map(model, m, held, x, body)
     if not torch.is_tensor(logits) or logits.dim()!=2:
         found = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
@@ -206,9 +210,11 @@ def cams_from(
 )->list: # For each map an array (N, k, h, w) in 0..1; NaN: no evidence
     "Compute evidence maps of labels from one forward pass"
     cam,ids = cam_methods[choose(method, cam_methods, 'method')],_label_ids(labels, logits)
-    chunk,flat = _chunk_size(chunk, logits.device),[A.detach() for A in maps]
-    if method=='eigencam': return [scaled(cam(A)).expand(-1, ids.shape[1], -1, -1) for A in flat]
-    chunks = [[cam(A, g) for A,g in zip(flat, label_grads(logits, maps, some))] for some in ids.split(chunk, 1)]
+    chunk,flat = _chunk_size(chunk, logits.device),[to_map(A.detach()) for A in maps]
+    def folded(c): return fold_mirror(c) if len(c)==2*len(logits) else c # of a body that sees mirror images too
+    if method=='eigencam': return [scaled(folded(cam(A))).expand(-1, ids.shape[1], -1, -1) for A in flat]
+    def grads(some): return [to_map(g.flatten(0, 1)).unflatten(0, g.shape[:2]) for g in label_grads(logits, maps, some)]
+    chunks = [[folded(cam(A, g)) for A,g in zip(flat, grads(some))] for some in ids.split(chunk, 1)]
     return [scaled(torch.cat(c, 1)) for c in zip(*chunks)]
 
 # %% ../../nbs/explain/01_gradcam.ipynb #2ebad0db

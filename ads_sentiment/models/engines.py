@@ -8,7 +8,7 @@ __all__ = ['engines', 'tolerance', 'many', 'check_engine', 'Engine', 'feature_er
 
 # %% ../../nbs/models/02_engines.ipynb #d8f9cb93
 from ..core import AdsError,cache_dir,choose,digest,read_json,write_json
-import functools,importlib.util,os,platform,statistics,tempfile,time
+import functools,importlib.util,os,platform,statistics,tempfile,time,warnings
 from importlib.metadata import version
 from pathlib import Path
 import pandas as pd,torch
@@ -35,7 +35,9 @@ def _openvino(model, x, dtype):
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     reader = FrontEndManager().load_by_framework('pytorch')
-    source = TorchScriptPythonDecoder(torch.jit.trace(model, x[:1], check_trace=False)) # alive until converted
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', torch.jit.TracerWarning) # the size of the images is meant to be fixed
+        source = TorchScriptPythonDecoder(torch.jit.trace(model, x[:1], check_trace=False)) # alive until converted
     net = reader.convert(reader.load(source))
     net.reshape({net.inputs[0]: list(x.shape)})
     hints = dict(INFERENCE_PRECISION_HINT={'float32': 'f32', 'bfloat16': 'bf16'}[dtype],

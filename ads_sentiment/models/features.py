@@ -95,10 +95,10 @@ class FeatureExtractor:
         self.settled = None if engine=='auto' else engine # the engine, once chosen
         self.engine_used = None
         self.augment = None if aug=='none' else Augment(aug)
-        self.width = self(torch.zeros(1, 3, pipeline.size, pipeline.size, dtype=torch.uint8)).shape[1]
+        self.width = self(torch.zeros(1, 3, pipeline.side, pipeline.side, dtype=torch.uint8)).shape[1]
 
     def __repr__(self):
-        return f'{self.name}: {self.width} features, {self.pipeline.size} px, engine {self.settled or self.engine}'
+        return f'{self.name}: {self.width} features, {self.pipeline.side} px, engine {self.settled or self.engine}'
 
     @torch.no_grad()
     def __call__(self, x):
@@ -139,7 +139,7 @@ def key(self:FeatureExtractor,
     "Compute the digest that names a store: everything that determines features except the images"
     packages = [torch.__version__, *(version(p) for p in ('openvino', 'onnxruntime') if engine.startswith(p))]
     return digest(asdict(self.pipeline), self.aug if augmented else 'none', module_digest(self.body),
-                  self.body.stages, str(self.pool), engine, ads_device().type, packages)
+                  self.body.stages, self.body.mirror, str(self.pool), engine, ads_device().type, packages)
 
 # %% ../../nbs/models/04_features.ipynb #6f3fb751
 @patch
@@ -156,7 +156,7 @@ def fill(self:FeatureExtractor,
     todo = [i for i,k in enumerate(keys) if k in missing]
     if not todo: return store
     bs,done,feats = batch_size(),0,[]
-    run = Engine(nn.Sequential(self.body, self.pool).eval(), engine, (bs, 3, self.pipeline.size, self.pipeline.size))
+    run = Engine(nn.Sequential(self.body, self.pool).eval(), engine, (bs, 3, self.pipeline.side, self.pipeline.side))
     batches = read_batches(lambda i: self.read(paths[i], view), todo, bs, read_ahead(engine))
     for x in progress(batches, total=-(-len(todo)//bs), comment='features'):
         feats.append(run(self.pipeline.normalize(x)).numpy())

@@ -8,15 +8,12 @@ __all__ = ['most_components', 'picture_text', 'TextFeatures', 'text_coordinates'
 # %% ../../nbs/models/07_text.ipynb #213e30d8
 from ..core import AdsError
 import numpy as np, torch
-from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 # %% ../../nbs/models/07_text.ipynb #828f27b0
-_letters = 2**16 # features of each kind
-
 def picture_text(
-    words,             # List of `Word`
+    words,              # List of `Word`
     confidence:float=.6 # Words below are left out
 )->str: # Lower case, one line of text per line in the picture
     "Join the words of a picture"
@@ -27,20 +24,18 @@ def picture_text(
 
 # %% ../../nbs/models/07_text.ipynb #2741cb18
 class TextFeatures:
-    "TF-IDF features of hashed words, pairs of words, and sequences of 3 to 5 letters"
-    width = 2*_letters # number of features
+    "TF-IDF features of hashed sequences of 3 to 5 letters within words"
+    width = 2**17 # number of features
     def __init__(self,
         idf=None # (width,) inverse document frequencies; default: set by `fit`
     ):
-        common = dict(n_features=_letters, alternate_sign=False, norm=None, dtype=np.float32)
-        self.counters = [HashingVectorizer(ngram_range=(1,2), tokenizer=str.split, token_pattern=None, **common),
-                         HashingVectorizer(analyzer='char_wb', ngram_range=(3,5), **common)]
+        self.counter = HashingVectorizer(analyzer='char_wb', ngram_range=(3,5), n_features=self.width,
+            alternate_sign=False, norm=None, dtype=np.float32)
         self.idf = idf
 
     def counts(self, words): # Sparse (images, width)
-        "Count words and sequences of letters in lists of `Word`"
-        texts = [picture_text(w) for w in words]
-        return sparse.hstack([c.transform(texts) for c in self.counters], format='csr')
+        "Count sequences of letters in lists of `Word`"
+        return self.counter.transform([picture_text(w) for w in words])
 
     def fit(self, words):
         "Take document frequencies from lists of `Word`; what occurs in one picture only counts nothing"
@@ -49,15 +44,11 @@ class TextFeatures:
         return self
 
     def __call__(self, words): # Sparse (images, width) float32
-        "Weigh the counts, and scale words and letters of each picture to length 1"
+        "Take the logarithm of the counts, weigh them, and scale each picture to length 1"
         if self.idf is None: raise AdsError('the text features have not been fitted: fit(words)')
-        blocks,start = [],0
-        for x in [c.transform([picture_text(w) for w in words]) for c in self.counters]:
-            weigh = TfidfTransformer(sublinear_tf=True)
-            weigh.idf_ = self.idf[start:start+_letters]
-            blocks.append(weigh.transform(x))
-            start += _letters
-        return sparse.hstack(blocks, format='csr').astype(np.float32)
+        weigh = TfidfTransformer(sublinear_tf=True)
+        weigh.idf_ = self.idf
+        return weigh.transform(self.counts(words)).astype(np.float32)
 
 # %% ../../nbs/models/07_text.ipynb #63377f34
 most_components = 4096 # rows up to which coordinates are exact

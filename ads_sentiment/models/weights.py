@@ -7,6 +7,7 @@ __all__ = ['WeightsNotFound', 'has_weights', 'load_body', 'top_layers']
 
 # %% ../../nbs/models/01_weights.ipynb #d167034e
 import importlib,huggingface_hub,timm,torch
+from collections import OrderedDict
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,7 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 from ..core import AdsError,cache_dir,choose
 from ..data.fetch import DownloadError,download_file,unreachable
-from .backbones import Backbone,build_net,cut_body,get_backbone,meta_net
+from ads_sentiment.models.backbones import (Backbone,Ensemble,build_net,check_size,cut_body,get_backbone,meta_net,
+    set_input_size)
 
 # %% ../../nbs/models/01_weights.ipynb #fd5c6501
 def _read_state(
@@ -123,13 +125,22 @@ def _from_hub(repo, file):
     try: return huggingface_hub.hf_hub_download(repo, file)
     except Exception as e: raise DownloadError(str(e)) from None # the client has many errors for one thing
 
+# %% ../../nbs/models/01_weights.ipynb #22ff413e
+def _timm_names(b, state):
+    "Tensors under the names that timm's network has today; older files and those of other authors are converted by timm"
+    want = meta_net(b).state_dict()
+    if state.keys()==want.keys(): return state
+    name = b.name.removeprefix('timm/')
+    try: return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=dict(state_dict=state)).state_dict()
+    except (RuntimeError, KeyError): return state # whose names are then reported
+
 # %% ../../nbs/models/01_weights.ipynb #1bf18778
 def _timm_state(b): # (state dict of the whole network, repository)
     "Return timm's ImageNet weights from the Hugging Face cache, or download them into it"
     cfg,file = timm.get_pretrained_cfg(b.name.removeprefix('timm/')),'model.safetensors'
     repo,hub = cfg and cfg.hf_hub_id,huggingface_hub.constants
     if not repo: raise WeightsNotFound(f'{b.name}: timm offers no ImageNet weights; name a file with weights=PATH')
-    try: return _read_state(_from_hub(repo, file)),f'timm {repo}'
+    try: return _timm_names(b, _read_state(_from_hub(repo, file))),f'timm {repo}'
     except DownloadError as e:
         raise WeightsNotFound(f'{b.name}: ImageNet weights not found: no {file} of {repo} in {hub.HF_HUB_CACHE}, and '
                               f'{hub.ENDPOINT}/{repo} cannot be had ({e}). Get {file} there; weights=PATH') from None
@@ -157,27 +168,55 @@ def _find_weights(
 def has_weights(
     name,              # As in `get_backbone`
     weights:str='auto' # As in `load_body`
-)->bool:
+)->bool: # For an ensemble: of all members
     "Tell whether weights other than random ones are available; may download them"
+    b = get_backbone(name)
     if weights=='random': return False
-    try: return _find_weights(get_backbone(name), 'imagenet' if weights=='auto' else str(weights), 0)[0] is not None
+    if b.members: return all(has_weights(m, weights) for m in b.members)
+    try: return _find_weights(b, 'imagenet' if weights=='auto' else str(weights), 0)[0] is not None
     except WeightsNotFound: return False
+
+# %% ../../nbs/models/01_weights.ipynb #9950fc94
+def _load_members(b, weights, seed, size):
+    "The body of an ensemble and a description of its weights, as `load_body`; each member loads its own"
+    if weights not in ('auto', 'imagenet', 'random') and Path(weights).suffix:
+        raise AdsError(f'weights={weights}: one file cannot hold the members of {b.name}; take auto, imagenet or random')
+    choose(weights, ('auto', 'imagenet', 'random'), 'weights')
+    try: loaded = [load_body(m, 'imagenet' if weights=='auto' else weights, seed, size) for m in b.members]
+    except WeightsNotFound as e:
+        if weights=='imagenet': raise
+        print(f'{e}. Going on with random weights (seed {seed}) for all members.')
+        return _load_members(b, 'random', seed, size)
+    bodies,used = [body for body,_ in loaded],dict.fromkeys(used for _,used in loaded)
+    return nn.Sequential(OrderedDict(members=Ensemble(b.members, bodies, size))).eval(),'; '.join(used)
+
+# %% ../../nbs/models/01_weights.ipynb #cf089a63
+@torch.no_grad()
+def _check_width(body, b, size):
+    "Raise an `AdsError` unless a body gives the maps of its entry for images of a size"
+    try: nf = body(torch.zeros(1, 3, size, size)).shape[1]
+    except (AssertionError, RuntimeError, ValueError) as e: # timm's networks ask for various multiples
+        raise AdsError(f'size={size}: {b.name} does not take images of this size ({str(e).splitlines()[0]})') from None
+    assert nf==b.nf, f'{b.name}: found {nf} features while expecting {b.nf}'
 
 # %% ../../nbs/models/01_weights.ipynb #58fcd12c
 def load_body(
-    name,                # A name in `backbones`, `timm/NAME`, or a `Backbone`
+    name,                # As in `get_backbone`
     weights:str='auto',  # 'auto', 'imagenet', 'random', or a .safetensors or .pth file of the network or of the body
-    seed:int=42          # For random weights: the same seed gives the same numbers
+    seed:int=42,         # For random weights: the same seed gives the same numbers
+    size:int=None        # Input size in pixels; default: that of the weights
 ): # (`nn.Sequential` in evaluation mode, description of its weights)
     "Build the body of a backbone, from normalized images `(N, 3, H, W)` to a feature map `(N, nf, h, w)`"
     b = get_backbone(name)
+    if b.members: return _load_members(b, str(weights), seed, size)
+    check_size(b, size)
     state,used = _find_weights(b, str(weights), seed)
     net = build_net(b, seed)
     whole = net.state_dict().keys()
     body = cut_body(net).eval()
     if state is not None: body.load_state_dict(_fit_state(body, whole, state, f'{b.name} ({used})'), strict=False)
-    with torch.no_grad(): nf = body(torch.zeros(1, 3, b.size, b.size)).shape[1]
-    assert nf==b.nf, f'{b.name}: found {nf} features while expecting {b.nf}'
+    set_input_size(net, b, size)
+    _check_width(body, b, size or b.size)
     return body,used
 
 # %% ../../nbs/models/01_weights.ipynb #2dc76430
@@ -188,6 +227,7 @@ def top_layers(
 ): # (`nn.Sequential` of the layers, possibly empty, for pooled features `(N, nf)`; number of its outputs)
     "Build the published layers between pooling and last linear layer; raises an `AdsError` if a file lacks them"
     b = get_backbone(name)
+    if b.members: raise AdsError(f"{b.name}: an ensemble has no head of its own; take head='linear'")
     state,used = _find_weights(b, str(weights), seed)
     net = build_net(b, seed)
     last = net.get_classifier() if hasattr(net, 'get_classifier') else getattr(net, 'classifier', None) or net.fc

@@ -25,8 +25,8 @@ from .report import write_report
 from ..style import save_figure
 from ..training.head_fit import part_logits
 from ..training.predictor import add_scores, prediction_columns, save_predictor
-from ads_sentiment.training.request import (RunSettings, check_digest, check_out, check_request, open_run, prepare_run,
-    run_config, run_settings)
+from ..training.request import (RunSettings, check_digest, check_out, check_request, fit_prepare_size,
+    open_run, prepare_run, run_config, run_settings)
 from ..training.run import Run, note_data, read_rows, read_run_table, run_folder
 from ..training.trials import TrialSpec, run_trials
 import itertools
@@ -49,6 +49,7 @@ def run_study(
     settings,opened = run_settings(**kwargs)
     r = get_recipe(recipe)
     names,out = check_request(out, names, [r], settings, overwrite)
+    settings = fit_prepare_size(settings, names, [r])
     real = [n for n in names if has_weights(n, settings.weights)]
     names = sorted(names, key=lambda n: n not in real) # those with random weights last
     source = open_run(data, [r], **opened)

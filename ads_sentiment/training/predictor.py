@@ -64,7 +64,7 @@ class PredictorInfo:
         n,n_th = len(self.vocab),len(self.thresholds)
         if len(set(self.vocab))!=n: raise AdsError(f'vocab={str(self.vocab)[:60]}: expected different names')
         if n!=n_th: raise AdsError(f'thresholds has {n_th} values; expected one for each of {n} labels')
-        if not self.pipeline.size: raise AdsError('pipeline.size is missing; expected pixels per side')
+        if not self.pipeline.side: raise AdsError('pipeline.size is missing; expected pixels per side')
 
 # %% ../../nbs/training/01_predictor.ipynb #a545a008
 def package_versions()->dict:
@@ -266,7 +266,7 @@ def __repr__(self:Predictor):
     unused = f', {never} of them never predicted' if never else ''
     reads = '' if self.text_head is None else ' and their words' if self.recipe.image else '; only their words are used'
     return (f'Predictor of {len(self.vocab)} labels{unused}: {", ".join(self.vocab)}\n'
-            f'{self.backbone} ({self.weights}), images of {self.pipeline.size} px{reads}\n{self.about()}')
+            f'{self.backbone} ({self.weights}), images of {self.pipeline.side} px{reads}\n{self.about()}')
 
 # %% ../../nbs/training/01_predictor.ipynb #fd3e7ebb
 def _load_state(path, model):
