@@ -40,7 +40,7 @@ def ceiling():
     write_csv(pd.concat(curves).round(4), here/'real-ads-ceiling.csv')
 
 n_folds,n_repeats,least = 5,5,10 # `least`: positives of a frequent label
-base,backbone = 'image','efficientnet_lite0'
+base,backbone,three = 'image','efficientnet_lite0','efficientnet_lite0+efficientnet_lite1+efficientnet_lite2'
 variants = { # name -> what differs: backbone, size (pixels), recipe (fields), filt (of the prepared images), n (training ads)
     'image': {},
     'words': dict(recipe=dict(image=False, words=True)),
@@ -49,7 +49,9 @@ variants = { # name -> what differs: backbone, size (pixels), recipe (fields), f
     '288 px': dict(size=288),
     '384 px': dict(size=384),
     'efficientnet_lite1': dict(backbone='efficientnet_lite1'),
-    'efficientnet_lite2': dict(backbone='efficientnet_lite2')}
+    'efficientnet_lite2': dict(backbone='efficientnet_lite2'),
+    'three backbones': dict(backbone=three),
+    'three backbones and words': dict(backbone=three, recipe=dict(words=True))}
 curve = {f'{n} ads': dict(n=n) for n in (25, 50, 100, 150)}
 
 def cv_split(ads, groups, repeat, fold, n=None):
@@ -172,7 +174,7 @@ def models():
     sets = {'all': list(ads.vocab), 'frequent': list(positives.index[positives>=least])}
     found['chosen'],taken = chosen({v: found[v] for v in variants})
     about = dict(n_variants=len(variants), n_repeats=n_repeats, n_folds=n_folds, least=least, backbone=backbone, **conditions())
-    main_ = [v for v in ('image', 'words', 'image and words') if v in found]
+    main_ = ['image', 'words', 'image and words', 'three backbones and words']
     pairs = [*((v, r) for v in main_ for r in ('one annotator', 'every label')), ('one annotator', 'every label')]
     scores,differences = compared(ads, {v: found[v] for v in main_}, pairs, sets)
     margin = margins(ads.targs.index, sets)
