@@ -18,10 +18,11 @@ from ads_sentiment.data.splits import duplicate_groups, near_duplicates, resplit
 from ads_sentiment.evaluation.agreement import image_f1, rater_scores
 from ads_sentiment.evaluation.bootstrap import corrected_t, equivalence_test, join_folds, mean_ci
 from ads_sentiment.evaluation.metrics import decide, macro_f1
-from ads_sentiment.evaluation.panels import panel_curve
+from ads_sentiment.evaluation.panels import fit_rates, panel_curve
 from ads_sentiment.recipes import get_recipe
 from ads_sentiment.training.trials import TrialSpec, run_trials
 
+n_folds,n_repeats,least = 5,5,10 # `least`: positives of a frequent label
 targets = {'one other': dict(others=1), 'two of three others': dict(others=3, min_votes=2)}
 rules = {'best': ('best', 'beta'), 'majority': ('majority', 'beta'), 'best, two rates': ('best', 'two rates')}
 
@@ -32,14 +33,41 @@ def annotations():
     table = vote_table(votes)
     return table, annotator_counts(votes), list(consensus_labels(table).columns)
 
+def best_cuts(share, votes, m):
+    "For each label the share of people down to which predicting it has the highest F1 against the votes of the others"
+    targ = votes/m*(votes>=3) + (1-votes/m)*(votes>=2)
+    order = np.argsort(-share, axis=0, kind='stable')
+    hits = np.cumsum(np.take_along_axis(targ, order, 0), axis=0)
+    best = (hits/(np.arange(1, len(share)+1)[:,None]+targ.sum(0))).argmax(0)
+    return np.take_along_axis(share, order, 0)[best, np.arange(share.shape[1])]
+
+def ideal_rows(table, annotators, vocab):
+    "Macro-F1 of a model that knows the share of people who choose each label, on ads that the rule keeps, as many with five annotators as at hand"
+    ads = pitt_ads(os.environ['ADS_PITT'])
+    positives = ads.targs.sum()
+    for model in ('beta', 'two rates'):
+        share,rng = fit_rates(table, annotators, model=model).draw(table, annotators),np.random.default_rng(42)
+        first,second = (pd.DataFrame(rng.binomial(annotators.to_numpy()[:,None], share), table.index, table.columns) for _ in range(2))
+        for votes,known in (('simulated', second), ('real', table)):
+            kept = consensus_labels(known, keep=vocab).index
+            groups,mix = [kept[annotators[kept]==n] for n in (3, 5)],[(ads.annotators==n).mean() for n in (3, 5)]
+            n = min(len(g)/x for g,x in zip(groups, mix))
+            used = np.concatenate([rng.permutation(g)[:int(n*x)] for g,x in zip(groups, mix)])
+            fitted = consensus_labels(first, keep=vocab).index
+            cuts = best_cuts(*(t.loc[fitted, vocab].to_numpy() for t in (share, first)), annotators[fitted].to_numpy()[:,None])
+            ideal = {'ideal model': share.loc[used, vocab]>=cuts} if votes=='simulated' else {}
+            scores = rater_scores(known.loc[used, vocab], annotators[used], ideal)
+            for name,labels in {'all': vocab, 'frequent': list(positives.index[positives>=least])}.items():
+                for rater,r in scores.macro(labels).iterrows(): yield dict(model=model, votes=votes, rater=rater, labels=name, **r, images=len(used))
+
 def ceiling():
     "Curves of panels for each target and rule"
     table,annotators,vocab = annotations()
     curves = [panel_curve(table, annotators, vocab, **target, votes=votes, model=model).assign(target=name, rule=rule, images=len(table))
         for name,target in targets.items() for rule,(votes,model) in rules.items()]
     write_csv(pd.concat(curves).round(4), here/'real-ads-ceiling.csv')
+    write_csv(pd.DataFrame(ideal_rows(table, annotators, vocab)).round(4), here/'real-ads-ceiling-same-ads.csv')
 
-n_folds,n_repeats,least = 5,5,10 # `least`: positives of a frequent label
 base,backbone,three = 'image','efficientnet_lite0','efficientnet_lite0+efficientnet_lite1+efficientnet_lite2'
 variants = { # name -> what differs: backbone, size (pixels), recipe (fields), filt (of the prepared images), n (training ads)
     'image': {},

@@ -120,6 +120,20 @@ class VoteRates:
         f1 = f1_from_counts(hits, chosen+self._mean(target))
         return pd.Series(f1[list(_panel_rules(size, votes))].max(0), self.labels)
 
+    def draw(self,
+        table,        # Images x labels, counts of votes, with the labels of this object
+        annotators,   # Number of annotators by image
+        seed:int=42
+    )->pd.DataFrame: # Images x labels, 0..1
+        "Draw the share of people who choose each label for each image, given the image's votes"
+        k,m = checked_votes(table[self.labels], annotators)
+        rng,res = np.random.default_rng(seed),k*0.
+        for label,r,w in zip(self.labels, self.rates, self.weights):
+            for (votes,asked),rows in k.assign(asked=m).groupby([label, 'asked']).groups.items():
+                p = w*binom.pmf(votes, asked, r)
+                res.loc[rows, label] = rng.choice(r, len(rows), p=p/p.sum())
+        return res
+
 # %% ../../nbs/evaluation/05_panels.ipynb #6bc0b231
 def _fit_beta(m, k, n):
     "Fit one label by maximum likelihood from numbers of images (cells,): mean, concentration a+b"
