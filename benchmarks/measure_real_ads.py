@@ -189,7 +189,7 @@ def image_rows(ads, found):
     def named(row, least): return '|'.join(f'{l} {x:g}' for l,x in row.sort_values(ascending=False, kind='stable').items() if x>=least)
     shares = pd.DataFrame(np.mean(y, axis=0), images, ads.vocab)
     return image_f1(votes, ads.annotators.loc[images], {base: y}).assign(annotators=ads.annotators.loc[images],
-        votes=votes.apply(named, axis=1, least=2), predicted=shares.apply(named, axis=1, least=.5)).reset_index()
+        votes=votes.apply(named, axis=1, least=2), predicted=shares.apply(named, axis=1, least=.5)).rename_axis('ad').reset_index()
 
 def models():
     "Cross-validate all variants and write the tables"
@@ -202,7 +202,7 @@ def models():
     sets = {'all': list(ads.vocab), 'frequent': list(positives.index[positives>=least])}
     found['chosen'],taken = chosen({v: found[v] for v in variants})
     about = dict(n_variants=len(variants), n_repeats=n_repeats, n_folds=n_folds, least=least, backbone=backbone, **conditions())
-    main_ = ['image', 'words', 'image and words', 'three backbones and words']
+    main_ = [v for v in ('image', 'words', 'image and words', 'three backbones and words') if v in found]
     pairs = [*((v, r) for v in main_ for r in ('one annotator', 'every label')), ('one annotator', 'every label')]
     scores,differences = compared(ads, {v: found[v] for v in main_}, pairs, sets)
     margin = margins(ads.targs.index, sets)
