@@ -37,7 +37,7 @@ from PIL import Image
 
 # %% ../../nbs/study/05_study.ipynb #e5ba888c
 def run_study(
-    data='demo',            # 'demo', a folder, a table, or an `AdsData`, as in `load_ads`
+    data='demo',            # 'demo', 'demo-words', a folder, a table, or an `AdsData`, as in `load_ads`
     names=tuple(backbones), # Backbones to compare: names as in `get_backbone`
     out=None,               # Run folder; default: runs/NAME of the data
     recipe='tuned',         # A name in `recipes`, or a `Recipe`
