@@ -7,7 +7,7 @@ from torch import nn
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.data.fetch import unreachable
-from ads_sentiment.data.images import ImagePipeline, pixels, prepare_images
+from ads_sentiment.data.images import ImagePipeline, prepare_images
 from ads_sentiment.data.loaders import input_pipeline
 from ads_sentiment.explain.explanation import explain
 from ads_sentiment.models.backbones import FrozenBody, backbones, get_backbone
