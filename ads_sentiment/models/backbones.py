@@ -8,7 +8,7 @@ __all__ = ['backbones', 'Backbone', 'to_map', 'ToMap', 'cut_body', 'meta_net', '
            'Ensemble', 'backbone_table']
 
 # %% ../../nbs/models/00_backbones.ipynb #f72c4385
-import functools,math,pandas as pd,timm,torch,torchvision
+import functools,math,pandas as pd,timm,torch,torchvision,warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -46,7 +46,7 @@ class Backbone:
     @property
     def places(self)->tuple: # One name per layer
         "Name the positions of `layers`; an ensemble has the last layer of each member"
-        return tuple(m.name for m in self.members) or ('first', 'middle', 'last')
+        return tuple(m.name.removeprefix('timm/') for m in self.members) or ('first', 'middle', 'last')
 
 # %% ../../nbs/models/00_backbones.ipynb #a91885d9
 def _lite(k, size, middle):
@@ -224,7 +224,10 @@ def set_input_size(
     patch = net.patch_embed.patch_size[0]
     if size%patch: raise AdsError(f'size={size}: {b.name} cuts images into patches of {patch} px; expected a multiple, '
                                   f'such as {max(1, round(size/patch))*patch}')
-    try: net.set_input_size((size,size))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # timm's own, of its interpolation of positions
+            net.set_input_size((size,size))
     except (AssertionError, RuntimeError, TypeError, ValueError) as e:
         raise AdsError(f'size={size}: {b.name} does not take images of this size ({e})') from None
     return net
