@@ -3,7 +3,7 @@ import numpy as np, pytest, torch
 from torch import nn
 from ads_sentiment.models.backbones import FrozenBody, backbones, estimate_bn, get_backbone
 from ads_sentiment.models.weights import load_body
-from ads_sentiment.explain.gradcam import cams_from, cut_forward, layer_cams
+from ads_sentiment.explain.gradcam import at_rest, cams_from, cut_forward, label_grads, layer_cams, scaled
 
 peer = pytest.importorskip('pytorch_grad_cam', reason='the package grad-cam is needed for these tests alone: pip install grad-cam')
 from pytorch_grad_cam.utils.image import scale_cam_image
@@ -112,3 +112,44 @@ def test_labels_of_its_own_for_each_image_and_chunks():
     own = [[i%n_labels, (i+3)%n_labels] for i in range(n)]
     for every,some in zip(all_labels, layer_cams(model, x, layers[1:], own)):
         for i,ids in enumerate(own): np.testing.assert_allclose(some[i].numpy(), every[i,ids].numpy(), atol=1e-3)
+
+layouts = {'vit_tiny_patch16_224': lambda t: t[:,1:].reshape(len(t), 14, 14, -1).permute(0,3,1,2),
+           'swin_tiny_patch4_window7_224': lambda t: t.permute(0,3,1,2), 'convnext_atto': None}
+
+@pytest.mark.parametrize('method', ['gradcam', 'hirescam'])
+@pytest.mark.parametrize('name', layouts)
+def test_maps_of_transformers_equal_the_package_with_its_reshape(name, method):
+    "Default layers of a body from timm, whose tokens we arrange without being told; several labels in one pass"
+    torch.manual_seed(7)
+    b = get_backbone(f'timm/{name}')
+    body,_ = load_body(b, 'random')
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(b.nf, n_labels))
+    model = nn.Sequential(FrozenBody(body), head).eval()
+    x = nn.functional.interpolate(pictures(0)[:2], size=(b.size,b.size), mode='bicubic')
+    mine = layer_cams(model, x, [body.get_submodule(l) for l in b.layers], labels, method, chunk=3)
+    for layer,ours in zip(b.layers, mine):
+        plain = nn.Sequential(load_body(b, 'random')[0], head).eval().requires_grad_(True)
+        with theirs[method](model=plain, target_layers=[plain[0].get_submodule(layer)], reshape_transform=layouts[name]) as cam:
+            kept = raw(cam)
+            for j in labels: cam(input_tensor=x, targets=[ClassifierOutputTarget(j)]*len(x))
+        want = np.stack(kept, 1)
+        assert ours.shape==want.shape
+        d = apart(ours.numpy(), by_own_max(want))
+        print(f'{name}, {layer}, {want.shape[-1]} px: {d:.1e}')
+        assert d <= 1e-3
+
+def test_maps_of_a_mirrored_body_are_those_of_both_views():
+    "The evidence of the image and that of its mirror image, flipped back, before scaling"
+    model,_ = network('efficientnet_lite0', 'random')
+    b,x = get_backbone('efficientnet_lite0'),pictures(0)[:2]
+    both = nn.Sequential(FrozenBody(model[0], mirror=True), nn.Sequential(*model[1][:2], nn.Linear(b.nf, n_labels)))
+    one = nn.Sequential(FrozenBody(model[0]), both[1])
+    for layer in b.layers:
+        got = layer_cams(both, x, [both[0].get_submodule(layer)], labels)[0]
+        parts = []
+        for view in (x, x.flip(-1)):
+            with at_rest(one): logits,maps = cut_forward(one, view, [one[0].get_submodule(layer)])
+            g = torch.stack([label_grads(logits, maps, torch.full((2,1), j))[0][0] for j in labels])
+            parts.append(torch.einsum('knc,nchw->nkhw', g.mean((3,4)), maps[0].detach()))
+        want = scaled(parts[0] + parts[1].flip(-1))
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=0, equal_nan=True)

@@ -9,8 +9,8 @@ __all__ = ['outcome_styles', 'is_single_label', 'Explainer', 'label_table', 'Exp
 from ..core import AdsError, check_whole, choose, ads_device, mixed_precision
 from ..data.images import ImagePipeline, read_image, UnreadableImage
 from ..evaluation.metrics import decide
-from ads_sentiment.explain.gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, few_names,
-    map_convs, peaks, stage_cams)
+from .gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, few_names,
+    map_convs, map_norms, peaks, stage_cams)
 from ..models.backbones import get_backbone
 from ..models.words import Word, draw_words, picture_words
 from ..style import in_style, new_figure, rgb_images, short_name, thumbnail
@@ -162,15 +162,16 @@ def _listed(names, what):
 
 # %% ../../nbs/explain/02_explanation.ipynb #c4d6e403
 def _default_layers(about, x, method):
-    "(names, note): first, middle and last convolution, and all stages if the head sees several"
+    "(names, note): first, middle and last convolution or normalization, and all stages if the head sees several"
     extra = [all_stages] if about.multi_stage and method=='gradcam' else []
     if about.layers: return [*about.layers, *extra],''
-    convs = map_convs(about.model, x, about.body)
-    if not convs:
+    convs,norms = (f(about.model, x, about.body) for f in (map_convs, map_norms))
+    found,kind = (norms, 'normalizations') if len(norms)>len(convs) else (convs, 'convolutions')
+    if not found:
         raise AdsError(f'no convolution has an output of more than one pixel for images of {x.shape[-2]} x '
                        f'{x.shape[-1]}; name layers with layers=')
-    names = dict.fromkeys([convs[0], convs[len(convs)//2], convs[-1]])
-    return [*names, *extra],f'layers: first, middle and last of {len(convs)} convolutions'
+    names = dict.fromkeys([found[0], found[len(found)//2], found[-1]])
+    return [*names, *extra],f'layers: first, middle and last of {len(found)} {kind}'
 
 # %% ../../nbs/explain/02_explanation.ipynb #32ecdfa2
 def _check_layer(about, name, known, x, method):
@@ -500,7 +501,7 @@ def plot(self:Explanation,
 )->Figure:
     "Draw the ad and a grid of labels and layers, as `plot_cams`"
     names = [l if len(l)<=20 else '…'+l[-19:].lstrip('.') for l in self.layers] # the end of a name is specific
-    if self.places: names = [l if p==l else f'{p}\n{l}' for p,l in zip(self.places, names)]
+    if self.places: names = [l if p==l else f'{short_name(p, 20)}\n{l}' for p,l in zip(self.places, names)]
     others = self.labels[most:]
     left = f"{len(others)} more: {', '.join(others)}" if others else ''
     about = '; '.join(filter(None, [f'method: {self.method}', self.note]))

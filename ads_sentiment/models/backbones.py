@@ -376,10 +376,10 @@ class PillowResize(nn.Module):
         if x.shape[-1]==self.size: return x
         upper,lower = self.weights_for(x)
         with torch.autocast(x.device.type, enabled=False):
-            for _ in range(2): # first the rows, then the columns
+            for _ in range(2): # along each row, then along each column
                 high,low = x.float()@upper.T,(x.float()@lower.T)/2**11
-                whole = ((high + low.floor() + 2**10)/2**11).floor().clamp(0, 255)
-                x = (whole + ((high+low)/2**11 - (high+low).detach()/2**11)).transpose(2, 3) # with the slope of `high+low`
+                whole,exact = ((high + low.floor() + 2**10)/2**11).floor().clamp(0, 255),(high + low)/2**11
+                x = (whole + (exact - exact.detach())).transpose(2, 3) # so that gradients pass the rounding
         return x
 
 # %% ../../nbs/models/00_backbones.ipynb #9ee2ff89
