@@ -29,6 +29,8 @@ from .evaluation.thresholds import *
 from .evaluation.calibration import *
 from .evaluation.bootstrap import *
 from .evaluation.agreement import *
+from .evaluation.panels import *
+from .evaluation.posterior import *
 from .models.backbones import *
 from .models.weights import *
 from .models.engines import *

@@ -44,15 +44,15 @@ def named_ads(mode, **kwargs):
     from ads_sentiment.data.datasets import csv_ads, demo_ads
     return demo_ads(**kwargs) if choose(mode, ('demo', 'posters'), 'data')=='demo' else csv_ads(poster_csv())
 
-def tested(ads, seeds, backbone='efficientnet_lite0', **kwargs):
-    "Train the tuned recipe on five stratified splits of prepared images, with each of `seeds`; (trials, facts)"
+def tested(ads, seeds, backbone='efficientnet_lite0', recipe=None, **kwargs):
+    "Train a recipe, by default `tuned`, on five stratified splits of prepared images, with each of `seeds`; (trials, facts)"
     from ads_sentiment.data.splits import resplit
     from ads_sentiment.recipes import tuned
     from ads_sentiment.training.trials import TrialSpec, run_trial
     done = []
     for k in range(5):
         split = resplit(ads, 'stratified', fold=k)
-        done += [run_trial(TrialSpec(backbone, tuned, seed, k, **kwargs), split)[1:] for seed in seeds]
+        done += [run_trial(TrialSpec(backbone, recipe or tuned, seed, k, **kwargs), split)[1:] for seed in seeds]
     return [t for t,_ in done],[f for _,f in done]
 
 def compared(trials, base):

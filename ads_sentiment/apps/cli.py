@@ -141,7 +141,7 @@ def ads_study(
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     config:str='',            # Repeat the run of this config.json; --out, --overwrite, --data may stand beside it
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
-    recipe:str='tuned',       # tuned (our best) or reference (what the published study did)
+    recipe:str='tuned',       # tuned (our best on images), multimodal (the words in them too) or reference (the published study's)
     change:str='',            # Fields of the recipe to override, such as thresholds=half,folds=0
     ablate:bool=False,        # Walk from reference to tuned instead, by default with efficientnet_lite0
     steps:str='',             # With --ablate: only these steps, joined by commas

@@ -71,14 +71,15 @@ def _vote(rng, true, notice):
 
 # %% ../../nbs/data/03_demo.ipynb #3b17b95a
 def simulate_votes(
-    rng # `np.random.Generator`
+    rng,       # `np.random.Generator`
+    more:int=0 # Number of further annotators, whose votes come last
 ): # (names of the sentiments evoked, one list of label ids per annotator), ids are strings from '1'
-    "Choose the sentiments of an ad and the votes of three or five annotators"
+    "Choose the sentiments of an ad and the votes of three or five annotators, and of `more`"
     k = 1+rng.choice(3, p=[.55,.32,.13])
     true = rng.choice(len(_prior), k, replace=False, p=_prior).tolist()
     notice = .92 if rng.random() < .53 else .06
     n = 3 if rng.random() < .8 else 5
-    votes = [[str(i+1) for i in _vote(rng, true, notice)] for _ in range(n)]
+    votes = [[str(i+1) for i in _vote(rng, true, notice)] for _ in range(n+more)]
     return [_names[t] for t in true],votes
 
 # %% ../../nbs/data/03_demo.ipynb #e5b64239
@@ -92,15 +93,17 @@ def _file_kind(i):
 def _stream(seed, i, which): return np.random.default_rng([seed, i, which])
 
 def demo_facts(
-    i:int,      # Number of the ad, from 0
-    seed:int=42 # Seed of the data set
-)->dict: # `file`, `kind` of file, `labels` evoked, `votes`
+    i:int,       # Number of the ad, from 0
+    seed:int=42, # Seed of the data set
+    more:int=0   # Number of further annotators, for example to buy more votes
+)->dict: # `file`, `kind` of file, `labels` evoked, `votes`, and with `more` the votes of these annotators
     "Return the file, labels and votes of an ad without drawing it"
     rng,kind = _stream(seed, i, 1),_file_kind(i)
     ext = 'png' if kind in ('palette','alpha','misnamed') else 'jpg'
     name = f'{rng.integers(11)}/{10_000 + 7*i + rng.integers(7)}.{ext}'
-    labels,votes = simulate_votes(rng)
-    return dict(file=name, kind=kind, labels=labels, votes=votes)
+    labels,votes = simulate_votes(rng, more)
+    n = len(votes)-more
+    return dict(file=name, kind=kind, labels=labels, votes=votes[:n]) | (dict(more=votes[n:]) if more else {})
 
 # %% ../../nbs/data/03_demo.ipynb #82e81666
 def _rounded(im):

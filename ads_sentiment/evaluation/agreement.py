@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['checked_votes', 'krippendorff_alpha', 'agreement', 'plot_agreement', 'confused_labels', 'top_confusions',
-           'plot_confused', 'one_annotator', 'flip_share']
+           'plot_confused', 'one_annotator', 'RaterScores', 'rater_scores', 'image_f1', 'flip_share']
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #5ec6ecbd
 from ..core import AdsError, choose
 from ..data.annotations import annotator_counts
-from .bootstrap import bootstrap_sums, percentile_interval
+from .bootstrap import bootstrap_sums, centred, equivalence, percentile_interval
 from .metrics import f1_from_counts, ratio
 from ..style import in_style, name_rows, new_figure, palette, short_name
+from dataclasses import dataclass
+from fastcore.meta import delegates
 import numpy as np, pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -308,6 +310,103 @@ def one_annotator(
     return pd.DataFrame(dict(macro_f1=_rater_f1(sums), low=ci.low.to_numpy(), high=ci.high.to_numpy(),
         micro_f1=_rater_f1(sums.sum(1, keepdims=True)), images=len(k), positives=sums[0].sum()/len(k),
         predicted=sums[2::2].sum(1)/len(k)), index=['one annotator', *rows])
+
+# %% ../../nbs/evaluation/04_agreement.ipynb #faf96ee2
+def _repetitions(decisions, table):
+    "0/1 decisions of each model as (repetitions, images, labels); raise an `AdsError` for other shapes and values"
+    res = {}
+    for name,y in decisions.items():
+        y = np.asarray(y, dtype=np.float64)
+        if y.ndim not in (2,3) or y.shape[-2:]!=table.shape or not np.isin(y, (0,1)).all():
+            raise AdsError(f'decisions of {name!r}: found shape {y.shape}; expected 0 and 1, (repetitions,) '
+                           f'{len(table):,} images x {table.shape[1]} labels')
+        res[name] = y.reshape(-1, *table.shape)
+    return res
+
+# %% ../../nbs/evaluation/04_agreement.ipynb #5800b8c5
+@dataclass(eq=False, repr=False)
+class RaterScores:
+    "F1 of raters (one annotator, models, every label) against the votes of the others; from `rater_scores`"
+    f1:pd.DataFrame    # Raters x labels
+    draws:np.ndarray   # The same for each bootstrap draw of images: (n_boot, raters, labels)
+    targets:pd.Series  # Expected number of positives of each label
+    n_images:int       # Images with enough annotators
+    def __repr__(self): return f'RaterScores({self.n_images:,} images, {", ".join(self.f1.index)})'
+
+    def _macro(self, labels=None):
+        "Macro-F1 over `labels` of each rater, and its draws"
+        on = self.f1.columns.isin([choose(l, self.f1.columns, 'label') for l in labels] if labels is not None else self.f1)
+        return self.f1.loc[:,on].mean(axis=1), pd.DataFrame(self.draws[:,:,on].mean(2), columns=self.f1.index)
+
+    def macro(self,
+        labels=None,    # Labels to average; default: all
+        level:float=.95 # Coverage
+    )->pd.DataFrame: # By rater: macro_f1, low, high
+        "Macro-F1 of each rater with its interval over images"
+        f1,draws = self._macro(labels)
+        return pd.DataFrame(dict(macro_f1=f1)).join(percentile_interval(centred(draws, f1), level).clip(0, 1))
+
+    def by_label(self,
+        level:float=.95 # Coverage
+    )->pd.DataFrame: # One row per rater and label: rater, label, targets, f1, low, high
+        "F1 of each rater and label with its interval over images"
+        f1 = self.f1.stack().rename_axis(['rater','label'])
+        draws = pd.DataFrame(self.draws.reshape(len(self.draws), -1), columns=f1.index)
+        ci = percentile_interval(centred(draws, f1), level).clip(0, 1)
+        res = pd.DataFrame(dict(f1=f1, low=ci.low, high=ci.high)).reset_index()
+        return res.assign(targets=res.label.map(self.targets))
+
+    def compare(self,
+        pairs,          # List of pairs of raters (a, b)
+        margin:float,   # As in `equivalence`
+        labels=None,    # Labels to average; default: all
+        level:float=.95 # As in `equivalence`
+    )->pd.DataFrame: # One row per pair, as in `equivalence`
+        "Differences in macro-F1 with intervals and equivalence tests"
+        f1,draws = self._macro(labels)
+        a,b = ([choose(r, f1.index, 'rater') for r in side] for side in zip(*pairs))
+        names = pd.MultiIndex.from_arrays([a, b], names=['a','b'])
+        diff = pd.Series(f1[a].to_numpy()-f1[b].to_numpy(), names)
+        return equivalence(diff, pd.DataFrame(draws[a].to_numpy()-draws[b].to_numpy(), columns=names), margin, level)
+
+# %% ../../nbs/evaluation/04_agreement.ipynb #f1ff06ab
+def _counts_of_all(table, annotators, decisions, min_votes):
+    "Votes, counts of `_rater_counts`, and a function that averages its rows over the repetitions of a rater, by name"
+    if min_votes < 1: raise AdsError(f'min_votes={min_votes}: a label needs at least 1 vote')
+    k,m = checked_votes(table, annotators, min_votes+1)
+    models = {**_repetitions(decisions, table), 'every label': np.ones((1, *table.shape))}
+    rows = np.concatenate(list(models.values()))[:,table.index.get_indexer(k.index)]
+    ends = np.cumsum([0, 1, *map(len, models.values())])
+    def by_rater(f1): # (..., rows) -> raters x (...)
+        return {r: f1[...,i:j].mean(-1) for r,i,j in zip(['one annotator', *models], ends, ends[1:])}
+    return k, _rater_counts(k.to_numpy(), m, min_votes, rows), by_rater
+
+# %% ../../nbs/evaluation/04_agreement.ipynb #5b45afe3
+def rater_scores(
+    table:pd.DataFrame,   # Images x labels, counts of votes, from `vote_table`
+    annotators:pd.Series, # Number of annotators by image; images with at most `min_votes` are left out
+    decisions:dict,       # Name of a model -> 0/1, (repetitions,) images x labels in the order of `table`
+    min_votes:int=2,      # Votes of the other annotators that make a label a target
+    n_boot:int=1000,      # Number of bootstrap draws of images
+    seed:int=42
+)->RaterScores: # Raters: 'one annotator', the models, 'every label'
+    "Score models, one annotator and the constant on the same targets and draws; raises an `AdsError` for wrong input"
+    k,counts,by_rater = _counts_of_all(table, annotators, decisions, min_votes)
+    draws = bootstrap_sums(counts.reshape(len(k), -1), n_boot, seed).reshape(-1, *counts.shape[1:])
+    sums = np.concatenate([counts.sum(0)[None], draws]) # the data first
+    f1 = by_rater(f1_from_counts(sums[:,1::2], sums[:,2::2]+sums[:,:1]).swapaxes(1, 2))
+    table_of_f1 = pd.DataFrame({r: x[0] for r,x in f1.items()}, k.columns).T
+    return RaterScores(table_of_f1, np.stack([x[1:] for x in f1.values()], axis=1),
+        pd.Series(counts[:,0].sum(0), k.columns), len(k))
+
+# %% ../../nbs/evaluation/04_agreement.ipynb #3edd9158
+@delegates(rater_scores, but=['n_boot', 'seed'])
+def image_f1(table, annotators, decisions, min_votes:int=2
+)->pd.DataFrame: # Images x raters; 0 for an image without targets
+    "Micro-F1 of each image by one annotator, models and the constant, from expected counts; arguments as in `rater_scores`"
+    k,counts,by_rater = _counts_of_all(table, annotators, decisions, min_votes)
+    n = counts.sum(2)
+    return pd.DataFrame(by_rater(f1_from_counts(n[:,1::2], n[:,2::2]+n[:,:1])), k.index)
 
 # %% ../../nbs/evaluation/04_agreement.ipynb #a5ba8f93
 def _flips(k, m, v, alpha):

@@ -48,20 +48,22 @@ def check_preds(
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #d9330dc4
 def check_thresholds(
-    thresholds,  # One number, or one per label
-    n_labels:int # Number of labels
-)->np.ndarray: # (n_labels,), in 0..1 or inf (never predicted)
-    "Return one threshold per label; raise an `AdsError` for a wrong length or value"
+    thresholds,       # One number, one per label, or with `n_images` also one per image and label
+    n_labels:int,     # Number of labels
+    n_images:int=None # Number of images
+)->np.ndarray: # (n_labels,) or (n_images, n_labels), in 0..1 or inf (never predicted)
+    "Return thresholds of labels; raise an `AdsError` for a wrong shape or value"
     try: th = np.asarray(thresholds, dtype=np.float64)
     except (TypeError, ValueError):
         raise AdsError(f'thresholds should be numbers, found {str(thresholds)[:60]!r}') from None
-    if th.shape not in ((), (n_labels,)):
+    by_image = n_images is not None and th.shape==(n_images, n_labels)
+    if th.shape not in ((), (n_labels,)) and not by_image:
         raise AdsError(f'thresholds have shape {th.shape}; expected one number, or one for each of the {n_labels} '
                        'labels')
     if not ((th>=0)&((th<=1)|np.isposinf(th))).all():
         raise AdsError('thresholds should be probabilities in 0..1 without NaN, or inf for a label that is never '
                        f'predicted; found {th.min()} to {th.max()}')
-    return np.broadcast_to(th, n_labels)
+    return th if by_image else np.broadcast_to(th, n_labels)
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #2f65ed3d
 def log_odds(
@@ -74,17 +76,18 @@ def log_odds(
 # %% ../../nbs/evaluation/00_metrics.ipynb #fa1a0923
 def decide(
     preds,           # Probabilities, images x labels
-    thresholds=.5,   # One for all labels or one per label, in 0..1, or inf (never predicted)
+    thresholds=.5,   # One for all labels, one per label, or images x labels; in 0..1, or inf (never predicted)
     min_labels:int=0 # 1: an image without a label gets the one closest to its threshold; 0: it stays without
 )->np.ndarray: # 0/1, images x labels
     "Predict the labels at or above their thresholds; if two labels are equally close, the first is taken"
     p = _probs(preds)
-    th = check_thresholds(thresholds, p.shape[1])
+    th = np.broadcast_to(check_thresholds(thresholds, p.shape[1], len(p)), p.shape)
     if min_labels not in (0,1): raise AdsError(f'min_labels={min_labels!r}: expected 0 or 1')
     yes = (p >= th).astype(int)
     if min_labels:
         empty = np.flatnonzero(~yes.any(axis=1))
-        yes[empty, np.where(np.isinf(th), -np.inf, log_odds(p[empty])-log_odds(th)).argmax(axis=1)] = 1
+        nearest = np.where(np.isinf(th[empty]), -np.inf, log_odds(p[empty])-log_odds(th[empty])).argmax(axis=1)
+        yes[empty, nearest] = 1
     return yes
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #c9ce704c

@@ -233,7 +233,10 @@ def solve_head(x, y, l2s, **kwargs): # Yields (l2, weights (labels, width), bias
 l2_grid = (100, 30, 10, 3, 1, .3, .1, .03, .01, .003, .001, 3e-4, 1e-4, 3e-5, 1e-5)
 
 # %% ../../nbs/models/05_heads.ipynb #d0732472
-def _worse_twice(scores): return len(scores)>2 and max(scores[-2:]) < max(scores[:-2])
+def _worse_twice(rows):
+    "Are neither mAP nor the held-out loss of the last two strengths better than before?"
+    ap,loss = ([r[k] for r in rows] for k in ('mean_ap', 'valid_loss'))
+    return len(rows)>2 and max(ap[-2:]) < max(ap[:-2]) and min(loss[-2:]) > min(loss[:-2])
 
 def _held_logits(z, held):
     "Logits of each image (N, labels) by the head it was held out from; NaN if there is none"
@@ -269,5 +272,5 @@ def choose_l2(
         rows.append(_l2_row(l2, z, y, targs, held))
         scores = [r['mean_ap'] for r in rows]
         if best is None or scores[-1] > max(scores[:-1]): best = l2,_held_logits(z, held).cpu().numpy()
-        if _worse_twice(scores): break
+        if _worse_twice(rows): break
     return best[0],pd.DataFrame(rows),best[1]

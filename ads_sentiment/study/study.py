@@ -18,7 +18,7 @@ from ..explain.explanation import explain
 from ..explain.gradcam import first_filters
 from ..models.backbones import backbone_table, backbones
 from ..models.weights import has_weights
-from ..recipes import Recipe, get_recipe
+from ..recipes import Recipe, get_recipe, recipes
 from .figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label,
     plot_results, plot_transforms)
 from .report import write_report
@@ -40,7 +40,7 @@ def run_study(
     data='demo',            # 'demo', a folder, a table, or an `AdsData`, as in `load_ads`
     names=tuple(backbones), # Backbones to compare: names as in `get_backbone`
     out=None,               # Run folder; default: runs/NAME of the data
-    recipe='tuned',         # 'tuned', 'reference' or a `Recipe`
+    recipe='tuned',         # A name in `recipes`, or a `Recipe`
     overwrite:bool=False,   # Replace the run in `out`, or continue it?
     same_data:str=None,     # Required digest of the data, from `config.json` of another run
     **kwargs                # Fields of `RunSettings`; others are passed to `load_ads`
@@ -54,8 +54,7 @@ def run_study(
     names = sorted(names, key=lambda n: n not in real) # those with random weights last
     source = open_run(data, [r], **opened)
     out = out or check_out(f'runs/{source.name}', overwrite)
-    named = recipe if isinstance(recipe, str) else next((n for n in ('tuned', 'reference') if get_recipe(n)==r),
-        'changed')
+    named = recipe if isinstance(recipe, str) else next((n for n in recipes if recipes[n]==r), 'changed')
     config = run_config(source, settings, recipe=asdict(r), recipe_name=named, backbones=names)
     check_digest(config, same_data)
     with run_folder(out, config, overwrite):

@@ -14,7 +14,7 @@ from ..evaluation.metrics import baselines, macro_f1, mean_ap, pos_weight
 from ..models.backbones import FrozenBody
 from ..models.features import FeatureLoader, load_pass, module_digest, pass_buffers, set_buffers
 from ..models.heads import FeatureScale, choose_l2, l2_grid, solve_heads, split_head, threads_for
-from ..models.text import TextFeatures, TextHead, text_coordinates
+from ..models.text import TextFeatures, TextHead, text_coordinates, text_l2_grid
 from ..recipes import Recipe, varies
 import math
 from contextlib import contextmanager
@@ -309,7 +309,7 @@ def _fit_words(learn, problem):
     words,used = learn.words('train')+learn.words('valid'),problem['used'].tolist()
     features = TextFeatures().fit([w for w,u in zip(words, used) if u])
     x,to_features = text_coordinates(features(words), learn.seed)
-    l2,history,logits,weight,bias = _solve(torch.from_numpy(x).to(ads_device()), l2s=l2_grid, **problem)
+    l2,history,logits,weight,bias = _solve(torch.from_numpy(x).to(ads_device()), l2s=text_l2_grid, **problem)
     return l2,history,logits,TextHead(features, to_features(weight.T.cpu().numpy()), bias.cpu().numpy())
 
 # %% ../../nbs/training/00_head_fit.ipynb #ddd1d037
