@@ -123,11 +123,12 @@ def recipe_learner(
     entry = get_backbone(backbone)
     check_recipe(entry, recipe)
     stats,own_size = (list(entry.mean), list(entry.std)),None if entry.members else entry.size
+    interpolation = entry.interpolation
     if recipe.inputs=='reference':
         stats = _file_stats(tuple(ads.paths[(ads.split=='train').to_numpy()]))
-        own_size = entry.ref_size or entry.size
+        own_size,interpolation = entry.ref_size or entry.size,'bilinear'
     dls = ads_dataloaders(ads, size or own_size, recipe.bs, aug=recipe.aug, stats=stats, n_workers=n_workers, seed=seed,
-        interpolation=entry.interpolation)
+        interpolation=interpolation)
     return ads_learner(dls, entry, weights, recipe, seed, engine)
 
 # %% ../../nbs/training/00_learner.ipynb #a9655df8
