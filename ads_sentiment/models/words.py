@@ -66,12 +66,17 @@ def _line_words(quad, text, confidence, line, size):
     return words
 
 # %% ../../nbs/models/06_words.ipynb #d58d6514
+def _no_strip(a):
+    "Widen a narrow strip by white, because the reader enlarges it to 736 pixels of width, whatever its height"
+    (h,w),white = a.shape[:2],(255,255,255)
+    return cv2.copyMakeBorder(a, 0, max(0, w//40-h), 0, max(0, h//8-w), cv2.BORDER_CONSTANT, value=white)
+
 def read_words(
     image # As in `read_image`
 )->list: # Of `Word`, in lines from top to bottom
     "Read the words in a picture; raises `UnreadableImage`, or an `AdsError` without the package"
     im = read_image(image)
-    lines,_ = _reader()(cv2.cvtColor(np.asarray(im), cv2.COLOR_RGB2BGR))
+    lines,_ = _reader()(_no_strip(cv2.cvtColor(np.asarray(im), cv2.COLOR_RGB2BGR)))
     return [w for i,l in enumerate(lines or []) for w in _line_words(*l, i, im.size)]
 
 # %% ../../nbs/models/06_words.ipynb #f7f15a14
