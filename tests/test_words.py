@@ -3,7 +3,7 @@ import numpy as np, pytest, torch
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.data.images import prepare_images
-from ads_sentiment.models.words import can_read, picture_words
+from ads_sentiment.models.words import can_read
 from ads_sentiment.recipes import Recipe
 from ads_sentiment.training.learner import recipe_learner
 from ads_sentiment.training.predictor import load_predictor, save_predictor
@@ -30,12 +30,13 @@ def _image_logits(learn, loader):
     with torch.no_grad(): z = torch.cat([learn.model(b[0].as_subclass(torch.Tensor)) for b in loader])
     return torch.sigmoid(z + torch.from_numpy(learn.fit_result.text_head(learn.words('test'))))
 
-@pytest.mark.parametrize('use', [lambda l: l.fit(1), lambda l: l.fit_one_cycle(1), lambda l: l.save('m'), lambda l: l.load('m')])
-def test_nothing_trains_or_keeps_the_image_part_alone(learn, use):
-    with pytest.raises(AdsError, match='words|image'): use(learn)
+@pytest.mark.parametrize('name,arg', [('fit', 1), ('fit_one_cycle', 1), ('save', 'm'), ('load', 'm')])
+def test_nothing_trains_or_keeps_the_image_part_alone(learn, name, arg):
+    with pytest.raises(AdsError, match='words'): getattr(learn, name)(arg)
 
 def test_validate_needs_labels(learn):
-    with pytest.raises(AdsError, match='validate needs labels'): learn.validate(dl=learn.dls.test_dl(list(learn.dls.test.items.path)))
+    files = list(learn.dls.test.items.path)
+    with pytest.raises(AdsError, match='validate needs labels'): learn.validate(dl=learn.dls.test_dl(files))
 
 def test_predictor_wants_words_of_each_image(learn, tmp_path):
     p = load_predictor(save_predictor(learn, tmp_path/'p'))

@@ -420,14 +420,14 @@ def fit(self:AdsLearner, n_epoch, *args, **kwargs):
     "Train as `Learner.fit` does; thresholds and held-out predictions of an earlier `fit_head` are stale afterwards"
     if self.seen_valid: say_once('the head has learned from the validation set too (folds in the recipe): '
         'valid_loss and metrics of these epochs are training numbers')
-    if self.recipe.words: raise AdsError('fit trains on images alone, and this recipe reads words too: learn.fit_head()')
+    if self.recipe.words: raise AdsError('fit trains on images alone, and this recipe reads words: learn.fit_head()')
     _decide_by(self, .5)
     return Learner.fit(self, n_epoch, *args, **kwargs)
 
 # %% ../../nbs/training/00_learner.ipynb #f544b65e
 def _only_image(recipe, what):
     "Raise an `AdsError` for a file that could hold only a part of a model that reads words"
-    if recipe.words: raise AdsError(f'{what}: such a file holds no head on words; take learn.export() or save_predictor')
+    if recipe.words: raise AdsError(f'{what}: the file holds no head on words; take learn.export() or save_predictor')
 
 @patch
 def save(self:AdsLearner, file, **kwargs):
