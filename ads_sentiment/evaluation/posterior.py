@@ -113,7 +113,8 @@ def two_coin(
 )->VotePosterior:
     "Estimate how likely each label is true, and how reliable annotators are; raises an `AdsError` for wrong input"
     table,m = checked_votes(votes, annotators, least=0)
-    if kinds not in _kind_names: raise AdsError(f'kinds={kinds!r}: expected 1 or 2')
+    if isinstance(kinds, bool) or not np.isscalar(kinds) or kinds not in _kind_names:
+        raise AdsError(f'kinds={kinds!r}: expected 1 or 2')
     if not m.any(): raise AdsError('no image has an annotator; expected votes')
     if not strength > 0: raise AdsError(f'strength={strength!r}: expected a number above 0')
     k,z = table.to_numpy(),None if probs is None else _aligned_log_odds(probs, table)
@@ -136,6 +137,8 @@ def plot_coins(
 )->Figure:
     "Plot sensitivity and specificity of annotators, one row per label and one colour per kind of images"
     table,labels = fit.coin_table(),list(fit.votes.columns)
+    if known is not None and not (set(table) <= set(known) and table.index.isin(known.index).all()):
+        raise AdsError('known coins lack a kind or a label of this fit; expected a table as from coin_table')
     fig = new_figure(7, 1.1+.25*len(labels))
     for ax,what in zip(fig.subplots(1, 2, sharey=True), table):
         for c,kind in enumerate(fit.kinds):

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import cv2, numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from ..core import AdsError, atomic_write, cache_dir, progress
+from PIL import Image
+from ..core import AdsError, atomic_write, cache_dir, progress, say_once
 from ..data.images import UnreadableImage, file_key, one_cv2_thread, read_image
 from ..style import in_style, new_figure, thumbnail
 
@@ -67,12 +68,17 @@ def _line_words(quad, text, confidence, line, size):
     return words
 
 # %% ../../nbs/models/06_words.ipynb #d58d6514
+def _no_strip(a):
+    "Widen a narrow strip by white, because the reader enlarges it to 736 pixels of width, whatever its height"
+    (h,w),white = a.shape[:2],(255,255,255)
+    return cv2.copyMakeBorder(a, 0, max(0, w//40-h), 0, max(0, h//8-w), cv2.BORDER_CONSTANT, value=white)
+
 def read_words(
     image # As in `read_image`
 )->list: # Of `Word`, in lines from top to bottom
     "Read the words in a picture; raises `UnreadableImage`, or an `AdsError` without the package"
     im = read_image(image)
-    lines,_ = _reader()(cv2.cvtColor(np.asarray(im), cv2.COLOR_RGB2BGR))
+    lines,_ = _reader()(_no_strip(cv2.cvtColor(np.asarray(im), cv2.COLOR_RGB2BGR)))
     return [w for i,l in enumerate(lines or []) for w in _line_words(*l, i, im.size)]
 
 # %% ../../nbs/models/06_words.ipynb #f7f15a14
@@ -95,7 +101,9 @@ def _read_once(image, folder):
         if (words := _kept_words(file)) is not None: return words
         words = read_words(image)
     except (UnreadableImage, OSError): return []
-    with atomic_write(file) as p: p.write_text(json.dumps(words, ensure_ascii=False), encoding='utf-8')
+    try:
+        with atomic_write(file) as p: p.write_text(json.dumps(words, ensure_ascii=False), encoding='utf-8')
+    except OSError as e: say_once(f'{folder}: words cannot be kept ({e.strerror}), so they are read again each time')
     return words
 
 # %% ../../nbs/models/06_words.ipynb #c22c4d44
@@ -105,8 +113,10 @@ def picture_words(
     n_workers:int=None # Threads; default: all cores
 )->list: # For each image a list of `Word`; empty for an image that cannot be read
     "Read the words in images in parallel, each file once"
-    images,folder = list(images),Path(folder or cache_dir('words'))
+    if isinstance(images, (str, os.PathLike, bytes, Image.Image)):
+        raise AdsError('picture_words takes a list of images; for one image there is read_words')
     check_reader()
+    images,folder = list(images),Path(folder or cache_dir('words'))
     with ThreadPoolExecutor(n_workers or os.cpu_count() or 1) as pool, one_cv2_thread():
         found = pool.map(lambda p: _read_once(p, folder), images)
         return list(progress(found, total=len(images), comment='reading words'))

@@ -18,6 +18,7 @@ from ..models.words import check_reader, picture_words
 from ..recipes import Recipe, tuned, varies
 from .head_fit import BestEpoch, CosineLR, HeadFit, fit_adam, fit_lbfgs, head_logits
 from .head_fit import recipe_pos_weight, split_targs
+import os
 from contextlib import contextmanager
 from functools import cache, partial
 import numpy as np, pandas as pd, torch
@@ -343,10 +344,10 @@ def _replayed(learn):
 def _dl_pictures(learn, dl):
     "The pictures in which the words of a loader's images are read: the original files, where they are known"
     items,ads = dl.items,getattr(learn.dls, 'ads', None)
-    if not isinstance(items, pd.DataFrame) or 'path' not in items: return list(items)
-    if ads is None or ads.originals is None: return list(items.path)
+    files = list(items.path if isinstance(items, pd.DataFrame) and 'path' in items else items)
+    if ads is None or ads.originals is None: return files
     known = dict(zip(map(str, ads.paths), ads.originals))
-    return [known.get(str(p), p) for p in items.path]
+    return [known.get(str(f), f) if isinstance(f, (str, os.PathLike)) else f for f in files]
 
 def _read_logits(learn, dl):
     "Logits that the words add, one row per item of a loader"
@@ -385,7 +386,9 @@ def validate(self:AdsLearner, ds_idx=1, dl=None, cbs=None): # Loss and metrics, 
     if not _takes_held_out(self, dl, 'validate'):
         _decide_by(self)
         if not self.reads: return Learner.validate(self, dl=dl, cbs=cbs)
-        with _replay(self, *_preds_with_words(self, dl, noop)[:2]) as all_logits:
+        logits,targs = _preds_with_words(self, dl, noop)[:2]
+        if targs is None: raise AdsError('validate needs labels: learn.dls.test_dl(rows, with_labels=True)')
+        with _replay(self, logits, targs) as all_logits:
             return Learner.validate(self, dl=all_logits, cbs=cbs)
     with _replayed(self) as held: return Learner.validate(self, dl=held, cbs=cbs)
 
@@ -418,8 +421,26 @@ def fit(self:AdsLearner, n_epoch, *args, **kwargs):
     "Train as `Learner.fit` does; thresholds and held-out predictions of an earlier `fit_head` are stale afterwards"
     if self.seen_valid: say_once('the head has learned from the validation set too (folds in the recipe): '
         'valid_loss and metrics of these epochs are training numbers')
+    if self.recipe.words: raise AdsError('fit trains on images alone, and this recipe reads words: learn.fit_head()')
     _decide_by(self, .5)
     return Learner.fit(self, n_epoch, *args, **kwargs)
+
+# %% ../../nbs/training/00_learner.ipynb #f544b65e
+def _only_image(recipe, what):
+    "Raise an `AdsError` for a file that could hold only a part of a model that reads words"
+    if recipe.words: raise AdsError(f'{what}: the file holds no head on words; take learn.export() or save_predictor')
+
+@patch
+def save(self:AdsLearner, file, **kwargs):
+    "As `Learner.save`; refused for a recipe that reads words"
+    _only_image(self.recipe, 'save')
+    return Learner.save(self, file, **kwargs)
+
+@patch
+def load(self:AdsLearner, file, **kwargs):
+    "As `Learner.load`; refused for a recipe that reads words"
+    _only_image(self.recipe, 'load')
+    return Learner.load(self, file, **kwargs)
 
 # %% ../../nbs/training/00_learner.ipynb #ef485f09
 @patch(cls_method=True)
