@@ -182,14 +182,14 @@ def consensus_rows(ads, found, sets, margin):
     return pd.DataFrame(rows)
 
 def image_rows(ads, found):
-    "For each ad: F1 of one annotator and of the base against the votes of the others, votes, and the base's predictions"
+    "For each ad: F1 of one annotator and of the base against the votes of the others, votes, and in how many repetitions the base predicts a label"
     trials = repetitions(found[base])
     images,y = pd.Index(trials[0].images, name='ad'),decisions(trials)
     votes = ads.votes.loc[images, ads.vocab]
     def named(row, least): return '|'.join(f'{l} {x:g}' for l,x in row.sort_values(ascending=False, kind='stable').items() if x>=least)
-    shares = pd.DataFrame(np.mean(y, axis=0), images, ads.vocab)
+    repeats = pd.DataFrame(np.sum(y, axis=0), images, ads.vocab)
     return image_f1(votes, ads.annotators.loc[images], {base: y}).assign(annotators=ads.annotators.loc[images],
-        votes=votes.apply(named, axis=1, least=2), predicted=shares.apply(named, axis=1, least=.5)).rename_axis('ad').reset_index()
+        votes=votes.apply(named, axis=1, least=2), predicted=repeats.apply(named, axis=1, least=n_repeats/2)).rename_axis('ad').reset_index()
 
 def models():
     "Cross-validate all variants and write the tables"

@@ -30,7 +30,7 @@ variants = { # name -> (backbone, recipe, the variant without words)
     'three backbones': (three, tuned, None),
     'three backbones and words': (three, Recipe(words=True), 'three backbones')}
 
-def data(mode): return named_ads(mode) if mode=='posters' else named_ads(mode, n=2000, words=True)
+def data(mode): return named_ads(mode) if mode=='posters' else named_ads(mode, n=1000, words=True)
 
 def scores(mode):
     "Rows of all variants on one data set"

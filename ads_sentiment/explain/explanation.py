@@ -518,7 +518,7 @@ def plot(self:Explanation,
 )->Figure:
     "Draw the ad and a grid of labels and layers, as `plot_cams`"
     names = [l if len(l)<=20 else '…'+l[-19:].lstrip('.') for l in self.layers] # the end of a name is specific
-    if self.places: names = [l if p==l else f'{short_name(p, 20)}\n{l}' for p,l in zip(self.places, names)]
+    if self.places: names = [l if p==l else f'{short_name(p, 18)}\n{l}' for p,l in zip(self.places, names)]
     others = self.labels[most:]
     left = f"{len(others)} more: {', '.join(others)}" if others else ''
     about = '; '.join(filter(None, [f'method: {self.method}', self.note]))

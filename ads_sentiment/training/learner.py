@@ -18,9 +18,9 @@ from ..models.words import check_reader, picture_words
 from ..recipes import Recipe, tuned, varies
 from .head_fit import BestEpoch, CosineLR, HeadFit, fit_adam, fit_lbfgs, head_logits
 from .head_fit import recipe_pos_weight, split_targs
+import os
 from contextlib import contextmanager
 from functools import cache, partial
-from pathlib import Path
 import numpy as np, pandas as pd, torch
 from torch import nn
 from fastcore.basics import patch
@@ -124,11 +124,12 @@ def recipe_learner(
     entry = get_backbone(backbone)
     check_recipe(entry, recipe)
     stats,own_size = (list(entry.mean), list(entry.std)),None if entry.members else entry.size
+    interpolation = entry.interpolation
     if recipe.inputs=='reference':
         stats = _file_stats(tuple(ads.paths[(ads.split=='train').to_numpy()]))
-        own_size = entry.ref_size or entry.size
+        own_size,interpolation = entry.ref_size or entry.size,'bilinear'
     dls = ads_dataloaders(ads, size or own_size, recipe.bs, aug=recipe.aug, stats=stats, n_workers=n_workers, seed=seed,
-        interpolation=entry.interpolation)
+        interpolation=interpolation)
     return ads_learner(dls, entry, weights, recipe, seed, engine)
 
 # %% ../../nbs/training/00_learner.ipynb #a9655df8
@@ -154,7 +155,7 @@ def word_files(
     images = [im['path'] if isinstance(im, (pd.Series, dict)) else im for im in images]
     ads = getattr(dls, 'ads', None)
     known = {} if ads is None or ads.originals is None else dict(zip(map(str, ads.paths), ads.originals))
-    return [known.get(str(im), im) if isinstance(im, (str, Path)) else im for im in images]
+    return [known.get(str(im), im) if isinstance(im, (str, os.PathLike)) else im for im in images]
 
 # %% ../../nbs/training/00_learner.ipynb #65859c45
 @patch
@@ -395,7 +396,9 @@ def validate(self:AdsLearner, ds_idx=1, dl=None, cbs=None): # Loss and metrics, 
     if not _takes_held_out(self, dl, 'validate'):
         _decide_by(self)
         if not self.reads: return Learner.validate(self, dl=dl, cbs=cbs)
-        with _replay(self, *_preds_with_words(self, dl, act=noop)) as both: return Learner.validate(self, dl=both, cbs=cbs)
+        logits,targs = _preds_with_words(self, dl, act=noop)
+        if targs is None: raise AdsError('validate needs labels: learn.dls.test_dl(rows, with_labels=True)')
+        with _replay(self, logits, targs) as both: return Learner.validate(self, dl=both, cbs=cbs)
     with _replayed(self) as held: return Learner.validate(self, dl=held, cbs=cbs)
 
 # %% ../../nbs/training/00_learner.ipynb #07336dac
@@ -427,8 +430,26 @@ def fit(self:AdsLearner, n_epoch, *args, **kwargs):
     "Train as `Learner.fit` does; thresholds and held-out predictions of an earlier `fit_head` are stale afterwards"
     if self.seen_valid: say_once('the head has learned from the validation set too (folds in the recipe): '
         'valid_loss and metrics of these epochs are training numbers')
+    if self.recipe.words: raise AdsError('fit trains on images alone, and this recipe reads words: learn.fit_head()')
     _decide_by(self, .5)
     return Learner.fit(self, n_epoch, *args, **kwargs)
+
+# %% ../../nbs/training/00_learner.ipynb #f544b65e
+def _only_image(recipe, what):
+    "Raise an `AdsError` for a file that could hold only a part of a model that reads words"
+    if recipe.words: raise AdsError(f'{what}: the file holds no head on words; take learn.export() or save_predictor')
+
+@patch
+def save(self:AdsLearner, file, **kwargs):
+    "As `Learner.save`; refused for a recipe that reads words"
+    _only_image(self.recipe, 'save')
+    return Learner.save(self, file, **kwargs)
+
+@patch
+def load(self:AdsLearner, file, **kwargs):
+    "As `Learner.load`; refused for a recipe that reads words"
+    _only_image(self.recipe, 'load')
+    return Learner.load(self, file, **kwargs)
 
 # %% ../../nbs/training/00_learner.ipynb #ef485f09
 @patch(cls_method=True)

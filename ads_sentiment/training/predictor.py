@@ -210,6 +210,7 @@ class Predictor:
         with mixed_precision(): logits = self.model(x).float().cpu()
         if self.text_head is None: return torch.sigmoid(logits).numpy()
         if words is None: raise AdsError('this predictor reads words too: give words, from picture_words')
+        if len(words)!=len(x): raise AdsError(f'{len(words)} lists of words for {len(x)} images; expected one for each')
         return torch.sigmoid(logits + torch.from_numpy(self.text_head(words))).numpy()
 
 # %% ../../nbs/training/01_predictor.ipynb #f6eb48a1
