@@ -126,7 +126,7 @@ class VoteRates:
         seed:int=42
     )->pd.DataFrame: # Images x labels, 0..1
         "Draw the share of people who choose each label for each image, given the image's votes"
-        k,m = checked_votes(table[self.labels], annotators)
+        k,m = checked_votes(table[[choose(l, table.columns, 'label') for l in self.labels]], annotators)
         rng,res = np.random.default_rng(seed),k*0.
         for label,r,w in zip(self.labels, self.rates, self.weights):
             for (votes,asked),rows in k.assign(asked=m).groupby([label, 'asked']).groups.items():
@@ -202,6 +202,7 @@ def panel_curve(
     "Compute F1 of panels of each size, from the model of the votes and, where they suffice, from the votes themselves"
     min_votes = _check_panel(1, others, min_votes)
     choose(votes, ('best', 'majority'), 'rule')
+    if not len(sizes): raise AdsError('sizes: expected at least one number of annotators, such as (1, 3, inf)')
     m,k,at,labels = _vote_cells(table, annotators, vocab)
     fit = _models[choose(model, _models, 'model')]
     n = bootstrap_sums(at.reshape(len(at), -1), n_boot, seed).reshape(-1, *at.shape[1:])
