@@ -316,6 +316,9 @@ def _repetitions(decisions, table):
     "0/1 decisions of each model as (repetitions, images, labels); raise an `AdsError` for other shapes and values"
     res = {}
     for name,y in decisions.items():
+        if isinstance(y, pd.DataFrame) and not (y.index.equals(table.index) and y.columns.equals(table.columns)):
+            raise AdsError(f'decisions of {name!r}: the rows or columns differ from those of the table of votes; pass '
+                           'decisions.loc[table.index, table.columns]')
         y = np.asarray(y, dtype=np.float64)
         if y.ndim not in (2,3) or y.shape[-2:]!=table.shape or not np.isin(y, (0,1)).all():
             raise AdsError(f'decisions of {name!r}: found shape {y.shape}; expected 0 and 1, (repetitions,) '

@@ -266,6 +266,8 @@ def join_folds(
     trials = list(trials)
     if not trials or any(t.images is None for t in trials):
         raise AdsError('join_folds: expected trials with the names of their images (Trial.images)')
+    widths = sorted({np.shape(t.preds)[1] for t in trials})
+    if len(widths)>1: raise AdsError(f'join_folds: trials with {" and ".join(map(str, widths))} labels; expected the same')
     names = pd.Index(np.concatenate([np.asarray(t.images, dtype=object) for t in trials]))
     if names.has_duplicates: raise AdsError(f'join_folds: {names[names.duplicated()][0]!r} is in two test folds')
     order = np.argsort(names.astype(str), kind='stable')

@@ -204,6 +204,7 @@ def panel_curve(
     if not sizes: raise AdsError('sizes is empty; expected numbers of annotators')
     for s in sizes: _check_panel(s, others, min_votes)
     choose(votes, ('best', 'majority'), 'rule')
+    if not len(sizes): raise AdsError('sizes: expected at least one number of annotators, such as (1, 3, inf)')
     m,k,at,labels = _vote_cells(table, annotators, vocab)
     fit = _models[choose(model, _models, 'model')]
     n = bootstrap_sums(at.reshape(len(at), -1), n_boot, seed).reshape(-1, *at.shape[1:])
