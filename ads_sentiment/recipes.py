@@ -21,7 +21,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # %% ../nbs/02_recipes.ipynb #86d43dd4
 @checked
 class Recipe:
-    "How images are prepared, a head is trained and labels are decided; the defaults are our best"
+    "How images are prepared, heads are trained and labels are decided; the defaults are our best on the image alone"
     reencode:bool=False       # Re-encode the image as JPEG after each step of its preparation
     inputs:Literal['published', 'reference']='published' # Input size and normalization: the weights' or the study's
     aug:Literal['none', 'mild', 'reference']='none' # Augmentation of the training images, one of `augmentations`

@@ -58,6 +58,8 @@ results = [
     *(measure('filter', d, 'data/images') for d in data),
     *(measure('backbones', d, 'models/backbones') for d in [*data, 'speed']),
     *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
+    *(measure('words', f'{k}-{d}', 'models/words', 'models/text', 'evaluation/calibration') for k in ('scores', 'deletion') for d in data[::-1]),
+    measure('words', 'reading', 'models/words'),
     *(measure('votes', d, 'evaluation/posterior', 'data/demo') for d in ('demo', 'pitt')),
     Result('benchmarks/real-ads-ceiling*.csv', script('measure_real_ads', 'ceiling'), ['benchmarks/measure_real_ads.py', *modules(['evaluation/panels'])]),
     Result('benchmarks/real-ads-[!c]*.csv', script('measure_real_ads', 'models'), ['benchmarks/measure_real_ads.py',

@@ -3,6 +3,7 @@ import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
+from ads_sentiment.models.words import can_read
 
 bin = Path(sys.executable).parent
 
@@ -241,6 +242,24 @@ def test_ablation(tmp_path, pitt_root):
     assert ads('ads_study', *args).returncode==0
     two = pd.read_csv(tmp_path/'run'/'ablation.csv')
     assert one.drop(columns='seconds').equals(two.drop(columns='seconds'))
+
+@pytest.mark.skipif(not can_read(), reason='the package that reads words is not installed')
+def test_a_model_that_reads(tmp_path):
+    "Ads with hint words: a study, its report, predictions of images and an explanation with the words"
+    assert ads('ads_demo', tmp_path/'hinted', '--n', 40, '--seed', 3, '--words').returncode==0
+    run = ads('ads_study', '--data', tmp_path/'hinted', '--recipe', 'multimodal', '--backbones', 'efficientnet_lite0', '--size', 64, '--out', tmp_path/'run')
+    assert run.returncode==0 and 'words in the images read' in run.stdout
+    assert 'Seeing and reading' in (tmp_path/'run'/'report.html').read_text()
+    images = sorted((tmp_path/'hinted').glob('[0-9]*/*.jpg'))[:2]
+    assert ads('ads_predict', *images, '--predictor', tmp_path/'run', '--out', tmp_path/'p.csv').returncode==0
+    assert len(pd.read_csv(tmp_path/'p.csv'))==2
+    assert 'words.csv' in ads('ads_explain', *images, '--predictor', tmp_path/'run', '--out', tmp_path/'out').stdout
+    t = pd.read_csv(tmp_path/'out'/'words.csv')
+    assert len(t) and t.file.nunique()==2 and t.x1.max()>2 # pixels
+
+def test_wrong_use_of_words(tmp_path):
+    refused('needs a calibration', '--data', 'demo-words', '--change', 'words=True,calibration=none', '--out', tmp_path/'run')
+    refused('nothing to predict from', '--data', 'demo-words', '--change', 'image=False', '--out', tmp_path/'run')
 
 def test_real_ads(tmp_path, pitt):
     "The annotations are there for all, the images for some: one line says how many are absent"

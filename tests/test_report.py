@@ -5,7 +5,7 @@ import numpy as np, pandas as pd, pytest, torch
 from matplotlib.figure import Figure
 from ads_sentiment.models import weights as module
 from ads_sentiment.models.backbones import backbones
-from ads_sentiment.core import write_csv, write_json
+from ads_sentiment.core import AdsError, write_csv, write_json
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.study.report import write_report
 from ads_sentiment.study.study import run_study
@@ -123,3 +123,26 @@ def test_an_installed_package_has_the_templates(tmp_path):
         cwd=root, check=True, capture_output=True)
     built,source = (p/'ads_sentiment'/'study'/'templates' for p in (tmp_path, root))
     assert {p.name for p in built.iterdir()} == {p.name for p in source.iterdir()} == {'report.html.j2', 'report.css'}
+
+def with_parts(folder, names):
+    "Write parts.csv of a run that reads words, and its report"
+    rows = [dict(backbone=b, part=p, mean_ap=.4, mean_ap_low=.3, mean_ap_high=.5) for b in names for p in ('image and words', 'image alone', 'words alone')]
+    write_csv(pd.DataFrame(rows), folder/'parts.csv')
+    return write_report(folder).read_text(encoding='utf-8')
+
+def test_a_run_that_reads_says_what_reading_is_worth(report, tmp_path):
+    names,page = report(real, random)
+    assert section(page, 'words')==''
+    said = section(with_parts(tmp_path, names), 'words')
+    assert said.count('words alone')==1 and names[0] in said and names[1] not in said # random rows are compared with nothing
+    names,_ = report(random, random)
+    assert section(with_parts(tmp_path, names), 'words').count('words alone') in (0, 2)
+
+@pytest.mark.parametrize('damage,says', [(lambda t: t.drop(columns='part'), 'column part is missing'), (lambda t: t.assign(mean_ap='high'), 'parts.csv'), (lambda t: t.iloc[:0], None)])
+def test_damaged_parts_are_named(report, tmp_path, damage, says):
+    names,_ = report(real)
+    with_parts(tmp_path, names)
+    damage(pd.read_csv(tmp_path/'parts.csv')).to_csv(tmp_path/'parts.csv', index=False)
+    if says:
+        with pytest.raises(AdsError, match=says): write_report(tmp_path)
+    else: assert section(write_report(tmp_path).read_text(encoding='utf-8'), 'words')==''

@@ -108,7 +108,7 @@ def _recipe(recipe, change, ablate, steps):
     "The recipe that the flags describe: its name, or a `Recipe` where fields are overridden"
     from ads_sentiment.recipes import get_recipe, parse_changes
     if ablate and (change or recipe!='tuned'):
-        raise AdsError('--ablate walks from reference to tuned; --recipe and --change do not apply')
+        raise AdsError('--ablate walks from reference to tuned and beyond; --recipe and --change do not apply')
     if steps and not ablate: raise AdsError('--steps is for --ablate')
     r = get_recipe(recipe, **parse_changes(change))
     return r if change else recipe
@@ -143,7 +143,7 @@ def ads_study(
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
     recipe:str='tuned',       # tuned (our best on images), multimodal (the words in them too) or reference (the published study's)
     change:str='',            # Fields of the recipe to override, such as thresholds=half,folds=0
-    ablate:bool=False,        # Walk from reference to tuned instead, by default with efficientnet_lite0
+    ablate:bool=False,        # Walk from reference to tuned and beyond instead, by default with efficientnet_lite0
     steps:str='',             # With --ablate: only these steps, joined by commas
     seed:int=42,              # One seed for everything
     seeds:int=1,              # Trials with so many seeds
@@ -323,9 +323,17 @@ def _rows(file, picture, found, size):
     yes_no = {c: table[c].map({True: 'yes', False: 'no'}) for c in ('predicted', 'evidence')}
     return table.assign(**yes_no, file=_text(file), picture=picture)
 
+# %% ../../nbs/apps/01_cli.ipynb #bf987a2a
+def _word_rows(file, found, size):
+    "Rows of words.csv for one ad of `size` (width, height), boxes in its pixels"
+    table = found.word_table()
+    for c,n in zip(('x0', 'y0', 'x1', 'y1'), (*size, *size)): table[c] = (table[c].astype(float)*n).round(1)
+    return table.assign(file=_text(file), value=table.value.astype(float).round(6))
+
 # %% ../../nbs/apps/01_cli.ipynb #a403d61b
 def _explain_files(model, names, out, **how):
-    "A PNG per file; yields (rows, skipped) for each file, one of them empty"
+    "A PNG per file; yields for each file a dict from the name of a table to its rows"
+    import pandas as pd
     from ads_sentiment.core import progress
     from ads_sentiment.data.images import UnreadableImage, read_image
     from ads_sentiment.explain.explanation import Explainer, explain
@@ -333,25 +341,31 @@ def _explain_files(model, names, out, **how):
     about = Explainer(model)
     for f in progress(list(names), comment='explaining'):
         try: size,found = read_image(f).size,explain(about, f, **how)
-        except UnreadableImage as e: yield [],[dict(file=_text(f), reason=_text(e))]
+        except UnreadableImage as e: yield dict(skipped=pd.DataFrame([dict(file=_text(f), reason=_text(e))]))
         else:
             save_figure(found.plot(_text(f.name)), out/names[f])
-            yield [_rows(f, names[f], found, size)],[]
+            reads = {} if found.words is None else dict(words=_word_rows(f, found, size))
+            yield dict(explain=_rows(f, names[f], found, size), **reads)
 
 # %% ../../nbs/apps/01_cli.ipynb #14ba4166
-def _write_explained(tables, skipped, out):
-    "explain.csv and skipped.csv"
+_explained = dict(
+    explain=['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence', 'picture'],
+    words=['file', 'label', 'word', 'confidence', 'x0', 'y0', 'x1', 'y1', 'value'],
+    skipped=['file', 'reason'])
+
+def _write_explained(tables, out):
+    "A CSV for each table, a list of DataFrames"
     import pandas as pd
-    columns = ['file', 'label', 'prob', 'threshold', 'predicted', 'layer', 'peak_x', 'peak_y', 'evidence', 'picture']
-    write_csv(pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns), out/'explain.csv')
-    write_csv(pd.DataFrame(skipped, columns=['file', 'reason']), out/'skipped.csv')
+    for name,parts in tables.items():
+        filled = [t for t in parts if len(t)]
+        write_csv(pd.concat(filled)[_explained[name]] if filled else pd.DataFrame(columns=_explained[name]), out/f'{name}.csv')
 
 # %% ../../nbs/apps/01_cli.ipynb #6c5d39f4
 @command
 def ads_explain(
     images:Param('Images, or folders of images', str, nargs='*'), # Images, or folders of images
     predictor:str=None,   # Folder of one backbone in a run, such as runs/demo/efficientnet_lite0
-    out:str=None,         # Folder for a PNG an image, explain.csv and skipped.csv
+    out:str=None,         # Folder for a PNG an image, explain.csv, skipped.csv, and words.csv of a model that reads
     labels:str='',        # Names of labels, joined by commas; default: the predicted ones
     layers:str='',        # Names joined by commas; default: first, middle and last convolution, and all stages
     method:str='gradcam'  # gradcam, gradcam++, hirescam, layercam or eigencam
@@ -362,13 +376,13 @@ def ads_explain(
         _new_folder(out, '--out')
         names = _picture_names(_all_files(images, out), out)
         from ads_sentiment.training.predictor import load_predictor
-        model,out,rows,skipped = load_predictor(predictor),Path(out),[],[]
+        model,out = load_predictor(predictor),Path(out)
+        tables = {k: [] for k in _explained if k!='words' or model.text_head is not None}
         out.mkdir(parents=True, exist_ok=True)
         try:
-            for some,left in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers),
-                method=method):
-                rows += some
-                skipped += left
+            for found in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers), method=method):
+                for name,rows in found.items(): tables[name].append(rows)
         finally:
-            if rows or skipped: _write_explained(rows, skipped, out)
-        _close(model, f'{len(names)-len(skipped)} explained, {len(skipped)} skipped; {out}/explain.csv')
+            if any(tables.values()): _write_explained(tables, out)
+        files = f'{out}/explain.csv' + (f', {out}/words.csv' if 'words' in tables else '')
+        _close(model, f"{len(names)-len(tables['skipped'])} explained, {len(tables['skipped'])} skipped; {files}")

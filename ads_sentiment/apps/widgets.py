@@ -18,6 +18,7 @@ from ..core import AdsError, check_whole, choose
 from ..data.datasets import AdsData
 from ..data.images import BilateralFilter, UnreadableImage, bilateral, gallery_transforms, read_image
 from ..explain.explanation import Explainer, cam_colors, explain, label_table
+from ..models.words import plot_words
 from ..study.figures import difference_gain
 
 # %% ../../nbs/apps/00_widgets.ipynb #9b2195a6
@@ -213,10 +214,9 @@ def show_ad(self:AdPredictor,
 ):
     "Show an ad and its labels; an unreadable one raises an `AdsError` and leaves the widget empty"
     self._clear()
-    image = self.explainer.open(path) # opened once, for the labels and for the page
-    self.table = label_table(self.explainer, image)
-    self.image,self.path = image,Path(path)
-    self.ad.value,self.ad.layout.display = jpeg_bytes(image, self.size),None
+    self.image,self.table = self.explainer.open(path),label_table(self.explainer, path) # words need the whole file
+    self.path = Path(path)
+    self.ad.value,self.ad.layout.display = jpeg_bytes(self.image, self.size),None
     n = int(self.table.predicted.sum())
     found = f'{n or "No"} label{"s" if n!=1 else ""} predicted'
     self.about.value = f'{found}. Click a label to see where its evidence lies.'
@@ -262,12 +262,21 @@ def _map_title(label, place, cam):
     return f'{label}, {layer}{": no evidence" if np.isnan(cam).any() else ""}'
 
 # %% ../../nbs/apps/00_widgets.ipynb #5d4241f6
+def _word_picture(image, words, values):
+    "Return the ad with its words and what each adds, as JPEG"
+    fig,data = plot_words(image, words, values),io.BytesIO()
+    fig.savefig(data, format='png')
+    return jpeg_bytes(Image.open(data).convert('RGB'))
+
 @patch
 def _maps(self:AdPredictor, label):
-    "Return (title, picture) of each layer"
+    "Return (title, picture) of the words, if the model reads them, and of each layer"
     found = explain(self.explainer, self.path, [label], self.layers)
-    maps = zip(found.places or found.layers, found.cams[0])
-    return [(_map_title(label, place, cam), jpeg_bytes(cam_overlay(self.image, cam))) for place,cam in maps]
+    maps = [(_map_title(label, place, cam), jpeg_bytes(cam_overlay(self.image, cam)))
+            for place,cam in zip(found.places or found.layers, found.cams[0])]
+    if found.words is None: return maps
+    title = f'{label}, words: {_short(found.probs[0])}, without them {_short(found.seen_probs[0])}'
+    return [(title, _word_picture(self.image, found.words, found.word_values[:,0])), *maps]
 
 # %% ../../nbs/apps/00_widgets.ipynb #db4f2b2f
 @patch

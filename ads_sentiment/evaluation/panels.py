@@ -42,7 +42,7 @@ def _panel_chances(m, k, size, votes, others, min_votes):
 # %% ../../nbs/evaluation/05_panels.ipynb #33f9fe2b
 def _check_panel(size, others, min_votes):
     "Return the votes that make a target (default: the majority of the others); raise an `AdsError` for wrong numbers"
-    if not np.isinf(size): check_whole('size', size)
+    if size!=float('inf'): check_whole('size', size)
     check_whole('others', others)
     return others//2+1 if min_votes is None else check_whole('min_votes', min_votes, 1, others)
 
@@ -80,7 +80,7 @@ def panel_f1(
     seed:int=42
 )->pd.DataFrame: # label, f1, low, high; last row 'macro'
     "Score a random panel of annotators against others, from expected counts; raises an `AdsError` for wrong input"
-    rule = (size, votes, others, _check_panel(size, others, min_votes))
+    rule = (check_whole('size', size), votes, others, _check_panel(size, others, min_votes))
     m,k,at,labels = _vote_cells(table, annotators, vocab)
     draws = bootstrap_sums(at.reshape(len(at), -1), n_boot, seed).reshape(-1, *at.shape[1:])
     return _with_macro(_counts_f1(at.sum(0), m, k, *rule), _counts_f1(draws, m, k, *rule), labels, level)
@@ -200,7 +200,9 @@ def panel_curve(
     seed:int=42
 )->pd.DataFrame: # Per size and label ('macro': their mean): f1, low, high (model), observed_ the same (votes), constant
     "Compute F1 of panels of each size, from the model of the votes and, where they suffice, from the votes themselves"
-    min_votes = _check_panel(1, others, min_votes)
+    sizes,min_votes = [sizes] if np.ndim(sizes)==0 else list(sizes),_check_panel(1, others, min_votes)
+    if not sizes: raise AdsError('sizes is empty; expected numbers of annotators')
+    for s in sizes: _check_panel(s, others, min_votes)
     choose(votes, ('best', 'majority'), 'rule')
     if not len(sizes): raise AdsError('sizes: expected at least one number of annotators, such as (1, 3, inf)')
     m,k,at,labels = _vote_cells(table, annotators, vocab)

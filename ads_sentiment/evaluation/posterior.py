@@ -6,7 +6,7 @@
 __all__ = ['Coins', 'VotePosterior', 'two_coin', 'plot_coins', 'next_vote', 'wrong_majority', 'label_issues', 'cleanlab_issues',
            'vote_value', 'ask_next', 'add_votes', 'named_posterior']
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #f2a1ecdf
+# %% ../../nbs/evaluation/05_posterior.ipynb #42cddb13
 from ..core import AdsError, check_whole, choose
 from .agreement import checked_votes
 from .calibration import fit_platt
@@ -18,7 +18,7 @@ import numpy as np, pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import expit, softmax
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #c8bdeabc
+# %% ../../nbs/evaluation/05_posterior.ipynb #3152f3ce
 @dataclass(eq=False)
 class Coins:
     "Shares of the kinds of images, and the coins of annotators for each kind and label"
@@ -37,7 +37,7 @@ class Coins:
         no = k*np.log(1-b) + (m-k)*np.log(b) - np.logaddexp(0, z)
         return softmax(np.log(self.share)[:,None] + np.logaddexp(yes, no).sum(-1), axis=0).T, expit(yes-no)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #b08e54b8
+# %% ../../nbs/evaluation/05_posterior.ipynb #85b0cdb1
 def _coins(kind, t, k, m, strength):
     "Coins under the kinds (images, kinds) and posteriors `t`; the mean of all labels counts as `strength` votes"
     def shrunk(hits, total):
@@ -48,14 +48,14 @@ def _coins(kind, t, k, m, strength):
     spec = shrunk(false*(m-k), false*m)
     return Coins(np.maximum(shrunk(true*k, true*m), 1-spec), spec, kind.mean(0).clip(1e-6)) # no vote counts against
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #3eeaf202
+# %% ../../nbs/evaluation/05_posterior.ipynb #2264114d
 def _prior(z, t):
     "Log-odds of the prior of each image and label: `z` calibrated to the posterior `t`, or each label's mean of `t`"
     if z is None: return np.broadcast_to(log_odds((t.sum(0)+t.mean())/(len(t)+1)), t.shape)
     c = fit_platt(z, t)
     return c.slope*z + c.intercept
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #f1aaf8df
+# %% ../../nbs/evaluation/05_posterior.ipynb #a49de172
 def _aligned_log_odds(probs, table):
     "Log-odds of `probs` in the order of `table`; raises an `AdsError` for other images, labels, shapes or values"
     if isinstance(probs, pd.DataFrame):
@@ -70,7 +70,7 @@ def _aligned_log_odds(probs, table):
     if not ((p>=0)&(p<=1)).all(): raise AdsError('probs should be in 0..1 without NaN; apply a sigmoid to logits first')
     return log_odds(p).clip(-30, 30)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #542bbc77
+# %% ../../nbs/evaluation/05_posterior.ipynb #194b8d60
 @dataclass(eq=False, repr=False)
 class VotePosterior:
     "Result of `two_coin`: how likely each label of each image is true, and how reliable annotators are"
@@ -92,7 +92,7 @@ class VotePosterior:
                 zip(self.kinds, self.coins.share, self.coins.sensitivity.mean(1), self.coins.specificity.mean(1))]
         return f'{len(self.votes):,} images x {self.votes.shape[1]} labels; ' + '; '.join(said)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #475aa87d
+# %% ../../nbs/evaluation/05_posterior.ipynb #a2a38735
 _kind_names = {1: ['all'], 2: ['clear', 'unclear']}
 
 def _start(k, m, kinds, strength):
@@ -113,7 +113,8 @@ def two_coin(
 )->VotePosterior:
     "Estimate how likely each label is true, and how reliable annotators are; raises an `AdsError` for wrong input"
     table,m = checked_votes(votes, annotators, least=0)
-    if kinds not in _kind_names: raise AdsError(f'kinds={kinds!r}: expected 1 or 2')
+    if isinstance(kinds, bool) or not np.isscalar(kinds) or kinds not in _kind_names:
+        raise AdsError(f'kinds={kinds!r}: expected 1 or 2')
     if not m.any(): raise AdsError('no image has an annotator; expected votes')
     if not strength > 0: raise AdsError(f'strength={strength!r}: expected a number above 0')
     k,z = table.to_numpy(),None if probs is None else _aligned_log_odds(probs, table)
@@ -128,7 +129,7 @@ def two_coin(
     return VotePosterior(framed(t), framed(expit(prior)), pd.DataFrame(kind, table.index, _kind_names[kinds]), coins,
                          table.astype(int), annotators.loc[table.index], n)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #b7cf4ffc
+# %% ../../nbs/evaluation/05_posterior.ipynb #87faf0d5
 @in_style
 def plot_coins(
     fit:VotePosterior,      # From `two_coin`
@@ -136,6 +137,8 @@ def plot_coins(
 )->Figure:
     "Plot sensitivity and specificity of annotators, one row per label and one colour per kind of images"
     table,labels = fit.coin_table(),list(fit.votes.columns)
+    if known is not None and not (set(table) <= set(known) and table.index.isin(known.index).all()):
+        raise AdsError('known coins lack a kind or a label of this fit; expected a table as from coin_table')
     fig = new_figure(7, 1.1+.25*len(labels))
     for ax,what in zip(fig.subplots(1, 2, sharey=True), table):
         for c,kind in enumerate(fit.kinds):
@@ -146,7 +149,7 @@ def plot_coins(
     ax.legend(loc='center left', title='images')
     return fig
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #a95ebace
+# %% ../../nbs/evaluation/05_posterior.ipynb #5b49e008
 def _joint(fit):
     "Probabilities (true or false, images, labels) that the next annotator names the label, and that it is left out"
     kind,t = fit.coins.expect(log_odds(fit.prior.to_numpy()), fit.votes.to_numpy(), fit.annotators.to_numpy()[:,None])
@@ -160,7 +163,7 @@ def next_vote(
     "Probability that one more annotator names each label"
     return pd.DataFrame(_joint(fit)[0].sum(0), *fit.posterior.axes)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #cc577ef3
+# %% ../../nbs/evaluation/05_posterior.ipynb #69998b01
 def wrong_majority(
     fit:VotePosterior, # From `two_coin`
     min_votes:int=2    # Votes that make a label positive
@@ -169,7 +172,7 @@ def wrong_majority(
     taken = fit.votes >= check_whole('min_votes', min_votes)
     return fit.posterior.where(~taken, 1-fit.posterior)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #ebae8075
+# %% ../../nbs/evaluation/05_posterior.ipynb #d8b835d9
 def label_issues(
     fit:VotePosterior, # From `two_coin`
     n:int=20,          # Number of rows
@@ -183,7 +186,7 @@ def label_issues(
         majority=np.where(k>=min_votes, 'yes', 'no'), votes=k, annotators=fit.annotators.to_numpy()[i],
         prior=fit.prior.to_numpy()[i,j], posterior=fit.posterior.to_numpy()[i,j], wrong=wrong[i,j]))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #d41746b8
+# %% ../../nbs/evaluation/05_posterior.ipynb #e0f615a8
 def _needs(package, pip):
     "Raise an `AdsError` unless a package of the extra `votes` is installed"
     if find_spec(package) is None:
@@ -204,7 +207,7 @@ def cleanlab_issues(
     named = [', '.join(targs.columns[given[i]]) for i in at]
     return pd.DataFrame(dict(image=targs.index[at], labels=named, quality=get_label_quality_scores(given, p)[at]))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #98976ab7
+# %% ../../nbs/evaluation/05_posterior.ipynb #811fa90d
 def vote_value(
     fit:VotePosterior # From `two_coin`
 )->pd.DataFrame: # Images x labels, 0 to 0.5
@@ -213,7 +216,7 @@ def vote_value(
     gain = named.max(0) + left_out.max(0) - (named+left_out).max(0)
     return pd.DataFrame(gain.clip(0), *fit.posterior.axes)
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #b36f3491
+# %% ../../nbs/evaluation/05_posterior.ipynb #51ec0d5a
 def _ask_scores(fit, seed):
     "Functions from a `VotePosterior` to one number per image, by name"
     share = fit.votes.div(fit.annotators.clip(lower=1), axis=0)
@@ -234,7 +237,7 @@ def ask_next(
     table = dict(score=score, annotators=asked, label=label)
     return pd.DataFrame(table).rename_axis('image').reset_index()
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #c3763803
+# %% ../../nbs/evaluation/05_posterior.ipynb #2710d0d6
 def add_votes(
     fit:VotePosterior,    # From `two_coin`
     votes:pd.DataFrame,   # New votes: images x labels, counts; labels that are not in `fit` are left aside
@@ -251,7 +254,7 @@ def add_votes(
     return replace(fit, posterior=pd.DataFrame((kind.T[...,None]*t).sum(0), *k.axes), votes=k, annotators=asked,
                    kinds=pd.DataFrame(kind, *fit.kinds.axes))
 
-# %% ../../nbs/evaluation/05_posterior.ipynb #12ec8a8a
+# %% ../../nbs/evaluation/05_posterior.ipynb #1e0816af
 def _check_named(annotations):
     "Raise an `AdsError` unless annotators have names across images"
     need_table(annotations, ['image', 'annotator', 'label'], 'named_posterior')

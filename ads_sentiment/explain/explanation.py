@@ -14,6 +14,7 @@ from .gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, 
 from ..models.backbones import get_backbone
 from ..models.words import Word, draw_words, picture_words
 from ..style import in_style, new_figure, rgb_images, short_name, thumbnail
+from ..training.learner import word_files
 from ..training.predictor import Predictor
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -129,6 +130,13 @@ def read_logits(self:Explainer,
     "Compute what the words of images add to their logits"
     return torch.from_numpy(self.text_head(words)).to(self.device)
 
+@patch
+def read(self:Explainer,
+    images # Image files or Pillow images
+)->list: # For each image a list of `Word`; `None` for a model that reads no words
+    "Read the words in images, those of a prepared image in its original"
+    return None if self.text_head is None else picture_words(word_files(self.dls, images))
+
 # %% ../../nbs/explain/02_explanation.ipynb #35cf0e14
 @patch
 def limits(self:Explainer,
@@ -146,7 +154,7 @@ def label_table(
     about = learn if isinstance(learn, Explainer) else Explainer(learn)
     x = about.tensor(about.open(image))[None]
     with at_rest(about.model), torch.no_grad(), mixed_precision(x.device): logits = about.model(x).float()
-    if about.text_head: logits = logits + about.read_logits([picture_words([image])[0]]).to(logits)
+    if (words := about.read([image])) is not None: logits = logits + about.read_logits(words)
     p = about.probs(logits)
     th = about.limits(p[0])
     table = pd.DataFrame(dict(prob=p[0], threshold=th, predicted=decide(p, th, about.min_labels)[0]>0),
@@ -236,7 +244,8 @@ class Explanation:
 
     def __repr__(self):
         labels = [f"{l} {p:.2f}{' (predicted)' if y else ''}" for l,p,y in zip(self.labels, self.probs, self.predicted)]
-        parts = [', '.join(labels), f"{self.method} at {', '.join(self.layers)}", self.note]
+        read = '' if self.words is None else f'{len(self.words)} words read'
+        parts = [', '.join(labels), f"{self.method} at {', '.join(self.layers)}", read, self.note]
         return '; '.join(filter(None, parts))
 
     @property
@@ -303,7 +312,7 @@ def _explain_batch(about, images, truths, labels, layers, method, chunk):
     x = torch.stack([about.tensor(im) for im in ims])
     names,mods,note = _find_layers(about, layers, x, method)
     logits,maps = _forward(about, x, mods, method)
-    read = picture_words(images) if about.text_head else None
+    read = about.read(images)
     probs = about.probs(logits if read is None else logits + about.read_logits(read))
     seen = None if read is None else about.probs(logits + about.read_logits([[]]))
     found = [_find_labels(about, labels, p, t) for p,t in zip(probs, truths)]
@@ -452,6 +461,12 @@ def _add_scale(fig, n):
     bar.set_label("evidence, share of the map's maximum" if n>1 else 'share of maximum')
 
 # %% ../../nbs/explain/02_explanation.ipynb #1817c9b0
+def _check_words(words, values, n):
+    "What each word adds to each label as an array (words, labels); raises an `AdsError` for another shape"
+    values = np.full((0, n), 0.) if values is None else np.asarray(values, dtype=float)
+    if values.shape==(len(words), n): return values
+    raise AdsError(f'word_values have shape {values.shape}; expected ({len(words)} words, {n} labels)')
+
 def _check_tags(tags, n):
     "Tags as a list; raises an `AdsError` for a wrong number or an unknown tag"
     if tags is None: return ['']*n
@@ -476,6 +491,8 @@ def plot_cams(
 )->Figure:
     "Draw an ad, and for each label its probability, its threshold, what its words add, and its map at each layer"
     n,m,reads = len(labels),len(layers),words is not None
+    word_values = _check_words(words, word_values, n) if reads else None
+    seen = [None]*n if seen is None else _per_label(seen, n, 'seen')
     cams,probs,tags = _check_cams(cams, n, m),_per_label(probs, n, 'probabilities'),_check_tags(tags, n)
     thresholds = _per_label([thresholds]*n if np.ndim(thresholds)==0 else thresholds, n, 'thresholds')
     predicted = probs>=thresholds if predicted is None else predicted
@@ -484,7 +501,7 @@ def plot_cams(
     grid = fig.add_gridspec(n, 2+reads+m, width_ratios=[1.25, .95, *[1]*(reads+m)])
     _show_ad(fig.add_subplot(grid[:min(2, n),0]), ad)
     for i,label in enumerate(labels):
-        _show_prob(fig.add_subplot(grid[i,1]), label, probs[i], thresholds[i], tags[i], predicted[i], seen[i] if reads else None)
+        _show_prob(fig.add_subplot(grid[i,1]), label, probs[i], thresholds[i], tags[i], predicted[i], seen[i])
         if reads: _show_words(fig.add_subplot(grid[i,2]), ad, words, word_values[:,i])
         for j in range(m): _show_cam(fig.add_subplot(grid[i,2+reads+j]), ad.convert('L'), cams[i,j])
     titles = [*(['words, in log-odds'] if reads else []), *layers]
@@ -501,11 +518,12 @@ def plot(self:Explanation,
 )->Figure:
     "Draw the ad and a grid of labels and layers, as `plot_cams`"
     names = [l if len(l)<=20 else '…'+l[-19:].lstrip('.') for l in self.layers] # the end of a name is specific
-    if self.places: names = [l if p==l else f'{short_name(p, 20)}\n{l}' for p,l in zip(self.places, names)]
+    if self.places: names = [l if p==l else f'{short_name(p, 18)}\n{l}' for p,l in zip(self.places, names)]
     others = self.labels[most:]
     left = f"{len(others)} more: {', '.join(others)}" if others else ''
     about = '; '.join(filter(None, [f'method: {self.method}', self.note]))
     lines = '\n'.join(filter(None, [title, about, left]))
     return plot_cams(self.image, self.cams[:most], self.labels[:most], names, self.probs[:most], self.thresholds[:most],
                      lines, self.outcomes and self.outcomes[:most], self.predicted[:most], self.words,
-                     None if self.words is None else self.word_values[:,:most], self.seen_probs)
+                     None if self.words is None else self.word_values[:,:most],
+                     None if self.words is None else self.seen_probs[:most])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
-from ..core import AdsError, check_whole, choose, ads_device, progress
+from ..core import AdsError, check_whole, choose, ads_device, progress, say_once
 from ..data.loaders import plain_dl
 from ..evaluation.bootstrap import bootstrap_sums, percentile_interval
 from ..evaluation.metrics import decide
@@ -175,6 +175,7 @@ def _check_fitted(learn):
     if not (hasattr(learn, 'dls') and hasattr(learn, 'recipe')):
         raise AdsError(f'{type(learn).__name__} is not from ads_learner; expected such a learner, its head fitted')
     if learn.fit_result is None: raise AdsError('the head of this learner is not fitted; call fit_head first')
+    if not learn.recipe.image: raise AdsError('this model predicts from words alone, so maps of the image show nothing')
 
 # %% ../../nbs/explain/03_faithfulness.ipynb #dcfc4344
 def correct_pairs(
@@ -328,6 +329,8 @@ def faithfulness_table(
 )->pd.DataFrame: # method, layer, grid, measure, mean, low, high, n, ads
     "Means of all measures for methods and layers, with confidence intervals over ads"
     model,x,rows = learn.model,pair_images(learn, pairs),[]
+    if n_curves and learn.recipe.words: say_once('deletion and insertion are measured on the image part of this model: '
+        'the probabilities of these curves leave the words out')
     if layers is None: layers = named_layers(learn)
     for method in progress(methods, comment='judging maps'):
         cams,other = (pair_cams(model, x, j, layers, method) for j in (pairs.j, pairs.other))

@@ -111,7 +111,8 @@ def _check_map(model, layer, held, x, body):
     names = {m: n for part in (model, body or model) for n,m in part.named_modules()}
     if layer not in names: raise AdsError(f'the layer {type(layer).__name__} is not in the model')
     A = held.get(layer)
-    if A is not None and (m := to_map(A)).dim()==4 and m[0,0].numel()>1: return
+    rows = (len(x), 2*len(x)) # twice as many in a body that sees mirror images too; windows of a Swin are more
+    if A is not None and (m := to_map(A)).dim()==4 and m[0,0].numel()>1 and len(A) in rows: return
     found = 'did not run or returned no tensor' if A is None else f'has output {tuple(A.shape)}'
     raise AdsError(f'layer {names[layer]!r} {found}; expected a map of more than one pixel, or tokens. '
                    f'For images of {x.shape[-2]} x {x.shape[-1]}, convolutions with such maps: '

@@ -8,7 +8,7 @@ __all__ = ['backbones', 'Backbone', 'to_map', 'ToMap', 'cut_body', 'meta_net', '
            'Ensemble', 'backbone_table']
 
 # %% ../../nbs/models/00_backbones.ipynb #f72c4385
-import functools,math,pandas as pd,timm,torch,torchvision
+import functools,math,pandas as pd,timm,torch,torchvision,warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -46,7 +46,7 @@ class Backbone:
     @property
     def places(self)->tuple: # One name per layer
         "Name the positions of `layers`; an ensemble has the last layer of each member"
-        return tuple(m.name for m in self.members) or ('first', 'middle', 'last')
+        return tuple(m.name.removeprefix('timm/') for m in self.members) or ('first', 'middle', 'last')
 
 # %% ../../nbs/models/00_backbones.ipynb #a91885d9
 def _lite(k, size, middle):
@@ -61,10 +61,11 @@ def _lite(k, size, middle):
 def _stages(*ns): return tuple(f'features.{n}' for n in ns)
 
 # %% ../../nbs/models/00_backbones.ipynb #d0ff9861
-def _torchvision(name, weights, size, nf, ref_size, layers, stages):
+def _torchvision(name, weights, size, nf, ref_size, layers, stages, interpolation='bilinear'):
     "A network of torchvision with its published weights"
     return Backbone(name, getattr(torchvision.models, name), 'torchvision', weights, size, nf=nf, ref_size=ref_size,
-                    layers=layers, stages=stages, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+                    layers=layers, stages=stages, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+                    interpolation=interpolation)
 
 # %% ../../nbs/models/00_backbones.ipynb #9ef65eb1
 backbones = {b.name: b for b in [
@@ -73,7 +74,7 @@ backbones = {b.name: b for b in [
     _torchvision('mobilenet_v3_large', 'IMAGENET1K_V2', 224, 960, 232,
                  ('features.0.0', 'features.8.block.2.0', 'features.16'), _stages(3, 6, 10, 12, 15)),
     _torchvision('efficientnet_b3', 'IMAGENET1K_V1', 300, 1536, 320,
-                 ('features.0.0', 'features.5.0.block.1.0', 'features.8'), _stages(*range(2, 8))),
+                 ('features.0.0', 'features.5.0.block.1.0', 'features.8'), _stages(*range(2, 8)), 'bicubic'),
     _lite(0, 224, '4.0.conv_pw'), _lite(1, 240, '3.3.conv_pwl'), _lite(2, 260, '3.3.conv_pwl')]}
 
 # %% ../../nbs/models/00_backbones.ipynb #676435eb
@@ -224,7 +225,10 @@ def set_input_size(
     patch = net.patch_embed.patch_size[0]
     if size%patch: raise AdsError(f'size={size}: {b.name} cuts images into patches of {patch} px; expected a multiple, '
                                   f'such as {max(1, round(size/patch))*patch}')
-    try: net.set_input_size((size,size))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # timm's own, of its interpolation of positions
+            net.set_input_size((size,size))
     except (AssertionError, RuntimeError, TypeError, ValueError) as e:
         raise AdsError(f'size={size}: {b.name} does not take images of this size ({e})') from None
     return net

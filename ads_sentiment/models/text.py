@@ -63,6 +63,7 @@ def text_coordinates(
         svd = TruncatedSVD(most_components//4, random_state=seed).fit(x)
         return svd.transform(x).astype(np.float32), lambda a: svd.components_.T@a
     x = x.astype(np.float64) # directions with small singular values need it
+    if not x.sum(): return np.zeros((x.shape[0], 1), np.float32), lambda a: np.zeros((x.shape[1], a.shape[1]))
     values,vectors = np.linalg.eigh((x@x.T).toarray())
     keep = values > values[-1]*1e-8
     s,vectors = np.sqrt(values[keep]),vectors[:,keep]

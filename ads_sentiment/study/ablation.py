@@ -42,7 +42,7 @@ def run_ablation(
         some = [s.recipe for s in asked if s.backbones==k]
         full,out = check_request(out, [ensemble_name(get_backbone(n).name, k) for n in names], some, settings, overwrite)
         settings = fit_prepare_size(settings, full, some)
-    names = [get_backbone(n).name for n in names]
+    names = list(dict.fromkeys(get_backbone(n).name for n in names))
     source = open_run(data, recipes, **opened)
     out = out or check_out(f'runs/{source.name}-ablation', overwrite)
     todo = plan(source, only)

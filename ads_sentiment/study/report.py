@@ -227,9 +227,9 @@ def _evidence(run):
 # %% ../../nbs/study/04_report.ipynb #2d6347a0
 def _words(run):
     "What image and words are worth alone and together, in a run that reads words"
-    if run.parts is None: return []
+    if (table := parts_table(run)) is None: return []
     return [_text('The model sees the image and reads the words in it (OCR). Each row is the same model: with both, with '
-        'the part of the image alone, and with the part of the words alone.'), parts_table(run)]
+        'the part of the image alone, and with the part of the words alone.'), table]
 
 # %% ../../nbs/study/04_report.ipynb #9612f3f8
 def _test_predictions(run, backbone):

@@ -111,13 +111,13 @@ def pair_table(
 # %% ../../nbs/study/03_report_tables.ipynb #98a98307
 def parts_table(
     run # Object with the attributes parts, results, names and config
-)->ReportTable: # `None` for a run that reads no words
+)->ReportTable: # `None` for a run that reads no words, or has only random weights
     "Show what image and words are worth alone and together"
-    if run.parts is None: return None
-    d,level = run.parts[run.parts.backbone.isin(run.names)],fmt_level(run.config.get('interval_level'))
+    if run.parts is None or not len(d := run.parts[run.parts.backbone.isin(run.names)]): return None
+    level = fmt_level(run.config.get('interval_level'))
     rows = [[(r.backbone, r.part), fmt_score(r, 'mean_ap')] for _,r in d.iterrows()]
     return ReportTable(f'mAP of image and words, with {level}intervals', ['predictions from', 'mAP'], rows,
-        conditions(run, first=True))
+        conditions(run, first=True, names=list(d.backbone)))
 
 # %% ../../nbs/study/03_report_tables.ipynb #0f7cd3a1
 def _shared_rows(results, name, col):

@@ -37,7 +37,7 @@ from PIL import Image
 
 # %% ../../nbs/study/05_study.ipynb #e5ba888c
 def run_study(
-    data='demo',            # 'demo', a folder, a table, or an `AdsData`, as in `load_ads`
+    data='demo',            # 'demo', 'demo-words', a folder, a table, or an `AdsData`, as in `load_ads`
     names=tuple(backbones), # Backbones to compare: names as in `get_backbone`
     out=None,               # Run folder; default: runs/NAME of the data
     recipe='tuned',         # A name in `recipes`, or a `Recipe`
@@ -168,7 +168,7 @@ def _write_first(spec, learn, trial, ads, folder):
     history = learn.fit_result.history
     write_csv(history.assign(backbone=spec.backbone)[['backbone', *history]], folder/'history.csv')
     write_csv(run_predictions(spec.backbone, ads, learn.fit_result, trial), folder/'predictions.csv')
-    if learn.reads: write_csv(run_parts(spec.backbone, learn, trial, spec.seed), folder/'parts.csv')
+    if learn.reads and learn.recipe.image: write_csv(run_parts(spec.backbone, learn, trial, spec.seed), folder/'parts.csv')
     save_predictor(learn, folder, trial.thresholds)
 
 # %% ../../nbs/study/05_study.ipynb #84fa5d44

@@ -100,9 +100,9 @@ def check_request(
     recipes,        # Every `Recipe` that will be trained
     settings:RunSettings,
     overwrite:bool=False
-): # (names of the backbones in full, `out` as a path or `None`)
+): # (names of the backbones in full, each once; `out` as a path or `None`)
     "Check everything that needs no data; raises an `AdsError` that names the first wrong argument"
-    entries = [get_backbone(n) for n in names]
+    entries = list({b.name: b for b in map(get_backbone, names)}.values()) # each once
     names = [b.name for b in entries]
     if not names: raise AdsError(f"no backbones; there is: {', '.join(backbones)}")
     check_engine(settings.engine, ads_device())
