@@ -203,8 +203,8 @@ def models():
     found['chosen'],taken = chosen({v: found[v] for v in variants})
     about = dict(n_variants=len(variants), n_repeats=n_repeats, n_folds=n_folds, least=least, backbone=backbone, **conditions())
     main_ = [v for v in ('image', 'words', 'image and words', 'three backbones and words') if v in found]
-    pairs = [*((v, r) for v in main_ for r in ('one annotator', 'every label')), ('one annotator', 'every label')]
-    scores,differences = compared(ads, {v: found[v] for v in main_}, pairs, sets)
+    pairs = [*((v, r) for v in (*main_, 'chosen') for r in ('one annotator', 'every label')), ('one annotator', 'every label')]
+    scores,differences = compared(ads, {v: found[v] for v in (*main_, 'chosen')}, pairs, sets)
     margin = margins(ads.targs.index, sets)
     write_csv(rater_rows(ads, {v: found[v] for v in (*main_, 'chosen')}, sets).assign(**about).round(4), here/'real-ads-raters.csv')
     write_csv(differences.round(4), here/'real-ads-differences.csv')
