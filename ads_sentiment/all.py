@@ -37,6 +37,8 @@ from .models.engines import *
 from .models.store import *
 from .models.features import *
 from .models.heads import *
+from .models.words import *
+from .models.text import *
 from .training.head_fit import *
 from .training.learner import *
 from .training.predictor import *

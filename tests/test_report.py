@@ -140,7 +140,7 @@ def test_a_run_that_reads_says_what_reading_is_worth(report, tmp_path):
 
 @pytest.mark.parametrize('damage,says', [(lambda t: t.drop(columns='part'), 'column part is missing'), (lambda t: t.assign(mean_ap='high'), 'parts.csv'), (lambda t: t.iloc[:0], None)])
 def test_damaged_parts_are_named(report, tmp_path, damage, says):
-    names,_ = report(real)
+    names,_ = report(real, random)
     with_parts(tmp_path, names)
     damage(pd.read_csv(tmp_path/'parts.csv')).to_csv(tmp_path/'parts.csv', index=False)
     if says:

@@ -228,8 +228,8 @@ def _evidence(run):
 def _words(run):
     "What image and words are worth alone and together, in a run that reads words"
     if (table := parts_table(run)) is None: return []
-    return [_text('The model sees the image and reads the words in it (OCR). Each row is the same model: with both, with '
-        'the part of the image alone, and with the part of the words alone.'), table]
+    return [_text('The model sees the image and reads the words in it (OCR). The rows are the same model: as it is, with '
+        'only what it sees, and with only what it reads.'), table]
 
 # %% ../../nbs/study/04_report.ipynb #9612f3f8
 def _test_predictions(run, backbone):

@@ -8,6 +8,7 @@ __all__ = ['annotator_score_columns', 'text_columns', 'number_columns', 'optiona
 
 # %% ../../nbs/training/04_run.ipynb #c542575f
 from ..core import AdsError, checked_from, read_json, write_csv, write_json
+from ..data.datasets import load_ads
 from ..evaluation.agreement import agreement
 from ..recipes import Recipe
 from .predictor import load_predictor
@@ -240,5 +241,6 @@ def same_again(
     kind = 'ablation' if 'ablation' in c else 'study'
     asked = dict(only=list(c['ablation'])) if kind=='ablation' else dict(recipe=run.recipe)
     opened = source if data is None else dict(data=data)
+    if 'seed' in opened: opened = dict(data=load_ads(**opened)) # that of demo ads, not that of the run
     settings = {f.name: getattr(run.settings, f.name) for f in fields(RunSettings) if f.name!='n_workers'}
     return dict(kind=kind, **opened, names=c['backbones'], **asked, **settings, same_data=c['data_digest'])
