@@ -201,10 +201,9 @@ def panel_curve(
 )->pd.DataFrame: # Per size and label ('macro': their mean): f1, low, high (model), observed_ the same (votes), constant
     "Compute F1 of panels of each size, from the model of the votes and, where they suffice, from the votes themselves"
     sizes,min_votes = [sizes] if np.ndim(sizes)==0 else list(sizes),_check_panel(1, others, min_votes)
-    if not sizes: raise AdsError('sizes is empty; expected numbers of annotators')
+    if not sizes: raise AdsError('sizes: expected at least one number of annotators, such as (1, 3, inf)')
     for s in sizes: _check_panel(s, others, min_votes)
     choose(votes, ('best', 'majority'), 'rule')
-    if not len(sizes): raise AdsError('sizes: expected at least one number of annotators, such as (1, 3, inf)')
     m,k,at,labels = _vote_cells(table, annotators, vocab)
     fit = _models[choose(model, _models, 'model')]
     n = bootstrap_sums(at.reshape(len(at), -1), n_boot, seed).reshape(-1, *at.shape[1:])
