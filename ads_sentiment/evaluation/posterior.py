@@ -217,10 +217,10 @@ def vote_value(
     return pd.DataFrame(gain.clip(0), *fit.posterior.axes)
 
 # %% ../../nbs/evaluation/05_posterior.ipynb #51ec0d5a
-def _ask_scores(fit, seed):
-    "Functions from a `VotePosterior` to one number per image, by name"
+def _ask_scores(fit, value, seed):
+    "Functions that give one number per image, by name; `value` from `vote_value`"
     share = fit.votes.div(fit.annotators.clip(lower=1), axis=0)
-    return dict(value=lambda: vote_value(fit).sum(axis=1), disagreement=lambda: (share*(1-share)).sum(axis=1),
+    return dict(value=lambda: value.sum(axis=1), disagreement=lambda: (share*(1-share)).sum(axis=1),
         uncertainty=lambda: (fit.posterior*(1-fit.posterior)).sum(axis=1),
         random=lambda: pd.Series(np.random.default_rng(seed).random(len(share)), share.index))
 
@@ -231,9 +231,10 @@ def ask_next(
     seed:int=42        # For 'random'
 )->pd.DataFrame: # image, score, annotators, label that would gain most; the image to ask about first comes first
     "List the images to show to another annotator"
-    scores = _ask_scores(fit, seed)
+    value = vote_value(fit)
+    scores = _ask_scores(fit, value, seed)
     score = scores[choose(by, scores, 'score')]().sort_values(ascending=False, kind='stable').head(check_whole('n', n))
-    label,asked = vote_value(fit).loc[score.index].idxmax(axis=1),fit.annotators.loc[score.index]
+    label,asked = value.loc[score.index].idxmax(axis=1),fit.annotators.loc[score.index]
     table = dict(score=score, annotators=asked, label=label)
     return pd.DataFrame(table).rename_axis('image').reset_index()
 

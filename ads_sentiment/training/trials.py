@@ -57,7 +57,8 @@ def run_trial(
     learn = recipe_learner(ads, spec.backbone, spec.recipe, spec.weights, spec.seed, spec.size, spec.n_workers,
         spec.engine)
     with stage('features', None) as f:
-        for split in ('train', 'valid', 'test'): learn.features(split, pass_index=learn.pass_index)
+        for split in ('train', 'valid', 'test') if spec.recipe.image else ():
+            learn.features(split, pass_index=learn.pass_index)
     with stage('head', None) as h: fit = learn.fit_head(say=None)
     preds,targs = learn.split_preds('test')
     images = ads.targs.index[ads.split=='test']
