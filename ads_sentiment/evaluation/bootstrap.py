@@ -237,6 +237,10 @@ def _p_value(d, n_boot):
     return (2*np.minimum((d<=0).mean(), (d>=0).mean())).clip(1/n_boot, 1)
 
 # %% ../../nbs/evaluation/03_bootstrap.ipynb #7924ded9
+def _verdict(ci):
+    "Name the better model by the intervals of the differences a - b"
+    return np.select([ci.low>0, ci.high<0], ['a better', 'b better'], 'not significantly different')
+
 def paired_test(
     a,               # A list of `Trial`: one model, over seeds, splits or both
     b,               # The same for the other model, on the same images
@@ -252,9 +256,8 @@ def paired_test(
     diff = percentile_interval(draws_a-draws_b, level)
     quotient = percentile_interval(draws_a.clip(0, 1)/draws_b.clip(0, 1), level, 'nearest') # may be infinite
     p = _p_value(draws_a-draws_b, n_boot).where((x-y).notna())
-    verdict = np.select([diff.low>0, diff.high<0], ['a better', 'b better'], 'not significantly different')
     return pd.DataFrame(dict(a=x, b=y, diff=x-y, diff_low=diff.low.clip(-1, 1), diff_high=diff.high.clip(-1, 1),
-        ratio=x/y, ratio_low=quotient.low, ratio_high=quotient.high, p=p, verdict=verdict))
+        ratio=x/y, ratio_low=quotient.low, ratio_high=quotient.high, p=p, verdict=_verdict(diff)))
 
 # %% ../../nbs/evaluation/03_bootstrap.ipynb #903098d6
 def join_folds(
@@ -311,8 +314,7 @@ def equivalence(
     d = centred(pd.DataFrame(draws), diff := pd.Series(diff))
     ci,inner = percentile_interval(d, level),percentile_interval(d, 2*level-1)
     p = np.maximum((d<=-margin).mean(), (d>=margin).mean()).clip(lower=1/len(d))
-    verdict = np.select([ci.low>0, ci.high<0], ['a better', 'b better'], 'not significantly different')
-    return pd.DataFrame(dict(diff=diff, low=ci.low, high=ci.high, verdict=verdict, p=p,
+    return pd.DataFrame(dict(diff=diff, low=ci.low, high=ci.high, verdict=_verdict(ci), p=p,
         claim=[_claim(*row, margin) for row in inner.to_numpy()], smallest_margin=inner.abs().max(axis=1)))
 
 # %% ../../nbs/evaluation/03_bootstrap.ipynb #587f636b

@@ -8,7 +8,7 @@ __all__ = ['panel_f1', 'VoteRates', 'fit_rates', 'panel_curve', 'plot_panel_curv
 # %% ../../nbs/evaluation/05_panels.ipynb #9dae9757
 from ..core import AdsError, check_whole, choose
 from .agreement import checked_votes
-from .bootstrap import bootstrap_sums, percentile_interval
+from .bootstrap import bootstrap_sums, centred, percentile_interval
 from .metrics import f1_from_counts, ratio
 from ..style import in_style, need_table, new_figure, palette, short_name
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def _counts_f1(n, m, k, size, votes, others, min_votes):
 def _with_macro(f1, draws, labels, level):
     "Table of F1 by label, the last row 'macro': label, f1, low, high; draws (n_boot, labels) are centred"
     f1,draws = np.append(f1, f1.mean()),np.column_stack([draws, draws.mean(1)])
-    ci = percentile_interval(draws-draws.mean(0)+f1, level).clip(0, 1)
+    ci = percentile_interval(centred(pd.DataFrame(draws), f1), level).clip(0, 1)
     return pd.DataFrame(dict(label=[*labels, 'macro'], f1=f1, low=ci.low, high=ci.high))
 
 # %% ../../nbs/evaluation/05_panels.ipynb #e394f41a

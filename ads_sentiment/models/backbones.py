@@ -141,12 +141,6 @@ def _is_map(shape):
     made = to_map(torch.empty(shape, device='meta'))
     return made.dim()==4 and made.shape[2]>1 and made.shape[3]>1
 
-# %% ../../nbs/models/00_backbones.ipynb #0686a7e9
-def _map_convs(body, size): # As in `_outputs`
-    "Find the convolutions whose outputs have more than one pixel, and the shape of the body's output"
-    seen,shape = _outputs(body, size)
-    return [n for n,s in seen.items() if s[-1]>1 and isinstance(body.get_submodule(n), nn.Conv2d)],shape
-
 # %% ../../nbs/models/00_backbones.ipynb #d72fe44d
 def _timm_net(
     name:str # timm's name, with or without a tag
