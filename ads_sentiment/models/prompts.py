@@ -23,7 +23,7 @@ from .store import FeatureStore
 from .weights import WeightsNotFound, from_hub
 
 # %% ../../nbs/models/08_prompts.ipynb #d51f17b0
-ad_templates = ('an advertisement that makes people feel {}', 'a {} advertisement', 'an ad that looks {}')
+ad_templates = ('an advertisement that makes people feel {}', 'an ad that looks {}', 'the mood of this picture is {}')
 
 def _words(label, meaning):
     "A label and the words of its meaning in lower case, each once"
@@ -43,6 +43,8 @@ def label_prompts(
     _no_list(labels, 'labels')
     _no_list(templates, 'templates')
     labels,templates = [str(l) for l in labels],list(templates)
+    twice = [l for i,l in enumerate(labels) if l in labels[:i]]
+    if twice or not labels: raise AdsError(f'labels: found {f"{twice[0]!r} twice" if twice else "none"}; expected different names')
     if isinstance(meanings, pd.DataFrame): meanings = dict(zip(meanings.label, meanings.meaning))
     if meanings is None: meanings = dict.fromkeys(labels, '')
     odd = [t for t in templates if t.count('{}')!=1]
@@ -84,9 +86,23 @@ def _weights_file(cfg, name, tag):
         f'{hub.ENDPOINT}/{repo} cannot be had ({why}). Get the file on another machine and name it with file=PATH; '
         'pretrained=None takes random weights')
 
+def _build(oc, name, cfg, seed):
+    "A model with random weights, prepared for those that `cfg` describes, and its tokenizer"
+    text = oc.get_model_config(name)['text_cfg']
+    needs = text.get('hf_model_name') or text.get('hf_tokenizer_name')
+    activation = dict(quick_gelu=cfg.get('quick_gelu', False)) if cfg else {}
+    logging.disable(logging.WARNING) # it warns that the weights are random
+    try:
+        with seeded(seed): model = oc.create_model(name, pretrained_text=False, force_preprocess_cfg=cfg, **activation)
+        return model,oc.get_tokenizer(name)
+    except Exception as e: # each package has its own errors
+        why = ' '.join(str(e).split())[:200]
+        hint = f', which needs {needs} of the Hugging Face Hub' if needs else ''
+        raise AdsError(f'{name}{hint}, cannot be built ({type(e).__name__}: {why})') from None
+    finally: logging.disable(logging.NOTSET)
+
 def _load_weights(oc, model, file, name):
-    "Load a local file into a model; raises an `AdsError` for a missing, damaged or other file"
-    if not Path(file).is_file(): raise AdsError(f'weight file not found: {file}')
+    "Load a local file into a model; raises an `AdsError` for a damaged file or other weights"
     try: oc.load_checkpoint(model, str(file), weights_only=True)
     except Exception as e: # every reader has its own errors for a damaged file
         why = ' '.join(str(e).split())[:200]
@@ -101,17 +117,10 @@ def clip_model(
 ): # (model in evaluation mode, transform from a Pillow image to a tensor, tokenizer)
     "Build a CLIP model of OpenCLIP on the default device and load its weights"
     oc,name = _open_clip(),name.replace('/', '-')
+    if file is not None and not Path(file).is_file(): raise AdsError(f'weight file not found: {file}')
     cfg = _tag_settings(oc, name, pretrained)
     if file is None and cfg: file = _weights_file(cfg, name, pretrained)
-    activation = dict(quick_gelu=cfg.get('quick_gelu', False)) if cfg else {}
-    logging.disable(logging.WARNING) # it warns of random weights, which are loaded afterwards
-    try:
-        with seeded(seed):
-            model = oc.create_model(name, pretrained_text=False, force_preprocess_cfg=cfg, **activation)
-        tokenizer = oc.get_tokenizer(name)
-    except Exception as e: # a text model or tokenizer of the Hub that is not here, a package it needs
-        raise AdsError(f'{name} cannot be built ({type(e).__name__}: {" ".join(str(e).split())[:200]})') from None
-    finally: logging.disable(logging.NOTSET)
+    model,tokenizer = _build(oc, name, cfg, seed)
     if file is not None: _load_weights(oc, model, file, name)
     transform = oc.transform.image_transform_v2(oc.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     return model.eval().to(ads_device()),transform,tokenizer
@@ -127,6 +136,8 @@ class ZeroShot:
         seed:int=42                         # As in `clip_model`
     ):
         self.prompts = prompts if isinstance(prompts, dict) else label_prompts(prompts)
+        empty = [l for l,p in self.prompts.items() if not p]
+        if empty or not self.prompts: raise AdsError(f'prompts: no sentence for {empty[0] if empty else "any label"!r}')
         self.name,self.weights = name,pretrained or (Path(file).name if file else f'random, seed {seed}')
         self.model,self.transform,tokenizer = clip_model(name, pretrained, file, seed)
         self.text = self._encode_prompts(tokenizer)
@@ -150,36 +161,43 @@ def _pixels(image, transform):
     try: return transform(read_image(image))
     except UnreadableImage as e: return str(e)
 
+@torch.no_grad()
+def _compute(model, transform, images):
+    "Yield (rows, their features, reasons of rows that cannot be read) by batch"
+    bs = batch_size()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for at in progress(range(0, len(images), bs), comment='features'):
+            xs = list(pool.map(lambda im: _pixels(im, transform), images[at:at+bs]))
+            why = {at+i: x for i,x in enumerate(xs) if isinstance(x, str)}
+            good = [x for x in xs if not isinstance(x, str)]
+            if not good: x = np.empty((0, 0), np.float32)
+            else: x = model.encode_image(torch.stack(good).to(ads_device()), normalize=True).float().cpu().numpy()
+            yield [at+i for i in range(len(xs)) if at+i not in why], x, why
+
+# %% ../../nbs/models/08_prompts.ipynb #db86405c
 def _key(image):
     "The key of an image file; '' for another image or a file that is not there"
     try: return image_keys([image])[0] if isinstance(image, (str, os.PathLike)) else ''
     except OSError: return ''
 
 @patch
-@torch.no_grad()
 def encode(self:ZeroShot,
     images,     # List of images, as in `read_image`
     folder=None # Where features of files are kept; default: the user's cache
 ): # ((images, width) float32, rows of length 1, NaN for an unreadable image; dict from row to reason)
     "Compute the features of images, each file once"
-    images,keys = list(images),[_key(im) for im in images]
+    images,keys = list(images),np.array([_key(im) for im in images], dtype=object)
     store = FeatureStore(Path(folder or cache_dir('features'))/self.key, self.text.shape[1])
-    missing,bs = {*store.missing(keys), ''},batch_size()
-    todo,why = [i for i,k in enumerate(keys) if k in missing],{}
-    out = np.full((len(images), store.width), np.nan, np.float32)
-    kept = [i for i,k in enumerate(keys) if k not in missing]
-    out[kept] = store.rows([keys[i] for i in kept])
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for at in progress(range(0, len(todo), bs), comment='features'):
-            rows = todo[at:at+bs]
-            xs = dict(zip(rows, pool.map(lambda i: _pixels(images[i], self.transform), rows)))
-            why |= {i: x for i,x in xs.items() if isinstance(x, str)}
-            good = [i for i in rows if i not in why]
-            if not good: continue
-            x = torch.stack([xs[i] for i in good]).to(ads_device())
-            out[good] = self.model.encode_image(x, normalize=True).float().cpu().numpy()
-            named = [i for i in good if keys[i]]
-            store.append([keys[i] for i in named], out[named])
+    new = np.isin(keys, [*store.missing(keys), ''])
+    out,why,todo = np.full((len(images), store.width), np.nan, np.float32),{},np.flatnonzero(new)
+    out[~new] = store.rows(keys[~new])
+    for rows,x,reasons in _compute(self.model, self.transform, [images[i] for i in todo]):
+        why |= {int(todo[i]): r for i,r in reasons.items()}
+        if not rows: continue
+        at = todo[rows]
+        out[at] = x
+        named = keys[at]!=''
+        store.append(keys[at][named], x[named])
     return out,why
 
 # %% ../../nbs/models/08_prompts.ipynb #7792512b
