@@ -97,8 +97,8 @@ def _build(oc, name, cfg, seed):
         return model,oc.get_tokenizer(name)
     except Exception as e: # each package has its own errors
         why = ' '.join(str(e).split())[:200]
-        hint = f', which needs {needs} of the Hugging Face Hub' if needs else ''
-        raise AdsError(f'{name}{hint}, cannot be built ({type(e).__name__}: {why})') from None
+        hint = f', which needs {needs} of the Hugging Face Hub,' if needs else ''
+        raise AdsError(f'{name}{hint} cannot be built ({type(e).__name__}: {why})') from None
     finally: logging.disable(logging.NOTSET)
 
 def _load_weights(oc, model, file, name):
