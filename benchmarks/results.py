@@ -54,6 +54,8 @@ results = [
     walk('ablation-posters', posters),
     walk('ablation-posters-5-seeds-5-splits', posters, '--splits', '5', '--seeds', '5', '--steps', 'reference,thresholds by expected F1'),
     walk('ablation-posters-views', posters, '--splits', '5', '--steps', 'thresholds by expected F1,augmented views'),
+    walk('ablation-posters-further', posters, '--splits', '5', '--steps',
+        'thresholds by expected F1,words,three backbones,larger images,mirrored views'),
     Result('benchmarks/held-out-demo*.csv', script('measure_held_out'), ['benchmarks/measure_held_out.py', *modules(heads[:-1])]),
     *(measure('filter', d, 'data/images') for d in data),
     *(measure('backbones', d, 'models/backbones') for d in [*data, 'speed']),
