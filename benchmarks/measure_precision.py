@@ -1,10 +1,9 @@
 """What do 16-bit numbers change? Each engine of this machine against eager PyTorch in 32 bits, by what it does to predictions.
 
 `measure_precision.py demo` takes the demo ads, `measure_precision.py posters` the film posters that ADS_POSTERS names; both are split once,
-stratified. A head is fitted by the recipe `tuned` on the features of each engine. Its out-of-fold probabilities and decisions are compared with
+stratified, and taken with every body whose ImageNet weights are there. A head is fitted by the recipe `tuned` on the features of each engine. Its out-of-fold probabilities and decisions are compared with
 those of eager PyTorch. `moved` compares test probabilities of that head on its own features and on eager features: what changes when a predictor
-moves to another machine. The row `eager, other folds` is the yardstick: the same features, cut into folds by another seed. Bodies whose ImageNet
-weights are not there have random weights."""
+moves to another machine. The row `eager, other folds` is the yardstick: the same features, cut into folds by another seed."""
 import sys
 import numpy as np, pandas as pd, torch
 from bench import compared, conditions, here, named_ads
@@ -20,7 +19,7 @@ from ads_sentiment.training.learner import recipe_learner
 
 def fitted(ads, backbone, engine, seed=42):
     "A learner with a fitted head, and its out-of-fold predictions as a trial"
-    learn = recipe_learner(ads, backbone, weights='auto' if has_weights(backbone) else 'random', seed=seed, engine=engine)
+    learn = recipe_learner(ads, backbone, weights='imagenet', seed=seed, engine=engine)
     fit = learn.fit_head(say=None)
     return learn,Trial(fit.preds, fit.targs, fit.fold_thresholds)
 
@@ -52,7 +51,7 @@ def rows_of(ads, backbone):
 def main(mode='demo'):
     ads = resplit(prepare_images(named_ads(mode))[0], 'stratified')
     rows = []
-    for backbone in backbones:
+    for backbone in filter(has_weights, backbones):
         for r in rows_of(ads, backbone):
             rows.append(dict(**r, data=ads.name, n_images=len(ads), n_labels=len(ads.vocab), recipe='tuned', **conditions()))
             print(', '.join(f'{k} {v:.4f}' if isinstance(v, float) else str(v) for k,v in list(rows[-1].items())[:13]), flush=True)
