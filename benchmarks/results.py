@@ -59,6 +59,7 @@ results = [
     Result('benchmarks/held-out-demo*.csv', script('measure_held_out'), ['benchmarks/measure_held_out.py', *modules(heads[:-1])]),
     *(measure('filter', d, 'data/images') for d in data),
     *(measure('backbones', d, 'models/backbones') for d in [*data, 'speed']),
+    *(measure('precision', d, 'models/engines', 'training/head_fit') for d in data),
     *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
     *(measure('words', f'{k}-{d}', 'models/words', 'models/text', 'evaluation/calibration') for k in ('scores', 'deletion') for d in data[::-1]),
     measure('words', 'reading', 'models/words'),

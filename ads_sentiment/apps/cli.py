@@ -163,7 +163,7 @@ def ads_study(
     download:str=None,        # Pitt: fetch the official zips without asking: all, or subfolders joined by commas
     overwrite:bool=False,     # Remove an earlier run in the same folder first
     n_workers:int=None,       # Processes that load images; default: none on a CPU
-    engine:str='auto',        # auto (the fastest that is exact), eager, compiled, openvino, onnxruntime, also -bf16
+    engine:str='auto',        # auto (the fastest within the tolerance), eager, compiled, openvino, onnxruntime, also -bf16
 ):
     "Compare backbones on a data set: tables, pictures, trained models and report.html in one folder"
     with user_errors('ads_study'):
