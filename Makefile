@@ -47,7 +47,7 @@ export ADS_POSTERS ?= $(abspath ../shared/data/posters)
 endif
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # in turn, each stored as soon as it has run
 notebooks: dev

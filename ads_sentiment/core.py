@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'first_error', 'one_line_errors', 'checked', 'checked_from', 'seed_everything',
-           'seeded', 'ads_device', 'mixed_precision', 'atomic_write', 'write_csv', 'write_json', 'read_json',
-           'cache_dir', 'digest', 'show_bars', 'progress', 'took', 'stage', 'say_once']
+           'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'cache_dir', 'digest',
+           'show_bars', 'progress', 'took', 'stage', 'say_once']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
 import contextlib,functools,hashlib,json,os,random,re,sys,threading,time,warnings
@@ -132,16 +132,6 @@ def ads_device(): # `torch.device`
     from fastai.torch_core import default_device as fastai_device
     import torch
     return torch.device(fastai_device())
-
-# %% ../nbs/00_core.ipynb #10f8230e
-def mixed_precision(
-    device=None, # `torch.device`; default: `ads_device()`
-): # `torch.autocast` context
-    "Make an autocast context for inference: float16 on CUDA, float32 elsewhere"
-    import torch
-    device = torch.device(device) if device is not None else ads_device()
-    if device.type=='cuda': return torch.autocast('cuda', dtype=torch.float16)
-    return torch.autocast('cpu', dtype=torch.bfloat16, enabled=False)
 
 # %% ../nbs/00_core.ipynb #c45d1979
 @contextlib.contextmanager

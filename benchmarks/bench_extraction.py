@@ -56,7 +56,7 @@ def one(name):
     chosen = choose_engine(model, x, f'{name} ({weights}), benchmark', many)
     gflops,top = backbone_table([b]).GFLOPs[0],{'bf16': peak(torch.bfloat16), '': peak(torch.float32)}
     rows = [dict(backbone=name, weights=weights, size=b.size, batch=len(x), engine=k, images_per_second=len(x)/s, ratio=t['PyTorch default']/s, error=errors.get(k),
-                 exact=k in errors and errors[k] <= tolerance, chosen=k==chosen, share_of_peak=gflops*len(x)/s/top['bf16' if k.endswith('bf16') else ''], source=source) for k,s in t.items()]
+                 within_tolerance=k in errors and errors[k] <= tolerance, chosen=k==chosen, share_of_peak=gflops*len(x)/s/top['bf16' if k.endswith('bf16') else ''], source=source) for k,s in t.items()]
     run,n = jobs[chosen],96-16
     def whole():
         for xb in image_batches(dls, range(n), bs, read_ahead(chosen)): run(xb)

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault('ADS_PROGRESS', '0')
+workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1)) # `pytest -n 2` runs files of tests side by side
+os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//workers)))
 counts = dict(passed=0, failed=0, skipped=0)
 stale = [] # cells of notebooks whose outputs are not those that are stored
 left_out = [] # checks in notebooks that did not run; the output of a test that passes is not shown, so they are listed at the end
@@ -11,12 +13,17 @@ left_out = [] # checks in notebooks that did not run; the output of a test that 
 def pytest_runtest_logreport(report):
     if report.when=='call' or report.outcome!='passed':
         if report.when!='teardown' or report.failed: counts[report.outcome] += 1
+    if report.when=='call': # what the fixtures below noted, here or in a worker
+        stale.extend(v for k,v in report.user_properties if k=='stale')
+        left_out.extend(v for k,v in report.user_properties if k=='left out')
 
 def pytest_collectreport(report):
     if report.failed: counts['failed'] += 1
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
+    if hasattr(config, 'workerinput'): return # a worker; the process that started it counts
+    counts['skipped'] += len(left_out)
     for o in stale: print(f'other outputs than stored: {o}')
     for o in left_out: print(f'skipped: {o}')
     if not config.option.collectonly: print(f"{counts['passed']} passed, {counts['failed']} failed" + (f", {counts['skipped']} skipped" if counts['skipped'] else ''))
@@ -35,16 +42,15 @@ def pitt(): return _fixture_folder('ADS_PITT')
 def posters(): return _fixture_folder('ADS_POSTERS')
 
 @pytest.fixture()
-def stale_outputs():
+def stale_outputs(record_property):
     "List the cells of a notebook whose outputs are not those that are stored"
-    return lambda nb, cells: stale.extend(f'{nb}: {c!r}' for c in cells)
+    return lambda nb, cells: [record_property('stale', f'{nb}: {c!r}') for c in cells]
 
 @pytest.fixture()
-def data_checks():
+def data_checks(record_property):
     "Count and list the checks on real data that a notebook leaves out because the folder is not there"
     def check(nb, source):
         for variable in ('ADS_PITT', 'ADS_POSTERS'):
             if f"environ.get('{variable}')" in source and not data_folder(variable):
-                counts['skipped'] += 1
-                left_out.append(f'{nb}: the checks on real data; {variable} names no folder')
+                record_property('left out', f'{nb}: the checks on real data; {variable} names no folder')
     return check

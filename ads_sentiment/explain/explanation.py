@@ -6,7 +6,7 @@
 __all__ = ['outcome_styles', 'is_single_label', 'Explainer', 'label_table', 'Explanation', 'explain', 'cam_colors', 'plot_cams']
 
 # %% ../../nbs/explain/02_explanation.ipynb #17957019
-from ..core import AdsError, check_whole, choose, ads_device, mixed_precision
+from ..core import AdsError, check_whole, choose, ads_device
 from ..data.images import ImagePipeline, read_image, UnreadableImage
 from ..evaluation.metrics import decide
 from .gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, few_names,
@@ -153,7 +153,7 @@ def label_table(
     "Tabulate probabilities and thresholds of all labels, predicted ones first; raises `UnreadableImage`"
     about = learn if isinstance(learn, Explainer) else Explainer(learn)
     x = about.tensor(about.open(image))[None]
-    with at_rest(about.model), torch.no_grad(), mixed_precision(x.device): logits = about.model(x).float()
+    with at_rest(about.model), torch.no_grad(): logits = about.model(x).float()
     if (words := about.read([image])) is not None: logits = logits + about.read_logits(words)
     p = about.probs(logits)
     th = about.limits(p[0])

@@ -7,7 +7,7 @@ __all__ = ['few', 'read_batches', 'image_keys', 'module_digest', 'batch_size', '
            'compute_features', 'set_buffers', 'load_pass', 'pass_buffers', 'FeatureLoader']
 
 # %% ../../nbs/models/04_features.ipynb #86001a73
-from ..core import cache_dir, ads_device, digest, mixed_precision, atomic_write, progress, seeded
+from ..core import cache_dir, ads_device, digest, atomic_write, progress, seeded
 from ..data.images import ImagePipeline, file_key, pixels
 from ..data.loaders import Augment, plain_dl, view_number
 from .engines import Engine, choose_engine
@@ -88,7 +88,7 @@ class FeatureExtractor:
         pool:nn.Module,         # From the body's map to features `(N, width)`, without parameters
         pipeline:ImagePipeline, # How an image becomes a tensor
         aug:str='none',         # Augmentation of the views, one of `augmentations`
-        engine:str='auto',      # 'auto' (the fastest exact one) or one of `engines`
+        engine:str='auto',      # 'auto' (the fastest within the tolerance) or one of `engines`
         name:str=''             # Name of the body and its weights, for messages
     ):
         store_attr()
@@ -196,7 +196,7 @@ def compute_features(
     for b in progress(dl, comment='features'):
         x = b[0].as_subclass(torch.Tensor) # fastai's tensor class costs time at each layer
         x = x.to(ads_device(), memory_format=torch.channels_last)
-        with mixed_precision(): out.append(pool(body(x)).float().cpu().numpy())
+        out.append(pool(body(x)).cpu().numpy())
     return np.concatenate(out)
 
 # %% ../../nbs/models/04_features.ipynb #466cc01b

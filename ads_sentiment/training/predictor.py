@@ -8,7 +8,7 @@ __all__ = ['Count', 'Name', 'Probability', 'TrainedOn', 'PredictorInfo', 'packag
 
 # %% ../../nbs/training/01_predictor.ipynb #2512bf86
 from ..core import AdsError, atomic_write, check_whole, checked, checked_from, ads_device
-from ..core import mixed_precision, progress, read_json, write_json
+from ..core import progress, read_json, write_json
 from ..data.images import ImagePipeline, UnreadableImage
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
@@ -207,7 +207,7 @@ class Predictor:
     def probabilities(self, x, words=None)->np.ndarray: # (N, labels) in 0..1
         "Return probabilities for a batch of tensors (N, 3, size, size) and a list of `Word` for each, if words are read"
         x = x.to(ads_device(), memory_format=torch.channels_last)
-        with mixed_precision(): logits = self.model(x).float().cpu()
+        logits = self.model(x).cpu()
         if self.text_head is None: return torch.sigmoid(logits).numpy()
         if words is None: raise AdsError('this predictor reads words too: give words, from picture_words')
         if len(words)!=len(x): raise AdsError(f'{len(words)} lists of words for {len(x)} images; expected one for each')
