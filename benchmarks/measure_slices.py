@@ -15,8 +15,8 @@ from ads_sentiment.explain.interpretation import MultiLabelInterpretation
 from ads_sentiment.explain.slices import image_facts
 from ads_sentiment.training.learner import recipe_learner
 
-seeds,n_planted,label,share = range(100, 120),5,'Creative',.7
-strengths = dict(darkened=[.8, .6, .4], recompressed=[20, 10, 5], blurred=[.7, 1.5, 3])
+seeds,n_planted,label,share = range(100, 120),4,'Creative',.8
+strengths = dict(darkened=[.6, .4], recompressed=[15, 5], blurred=[1.5, 3])
 columns = dict(darkened=['brightness', 'contrast'], recompressed=['bits_per_pixel', 'kilobytes'], blurred=['sharpness', 'bits_per_pixel', 'kilobytes'])
 
 def encoded(im, quality=60):
@@ -63,7 +63,7 @@ def main():
     rows = []
     for k,seed in enumerate(seeds):
         folder = Path(tempfile.mkdtemp())
-        ads = demo_ads(folder/'ads', n=500, seed=seed)
+        ads = demo_ads(folder/'ads', n=600, seed=seed)
         rows.append(measure(ads, folder, seed))
         if k < n_planted:
             for kind,strength in [(kind, s) for kind,values in strengths.items() for s in values]:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['image_facts', 'ratio_ci', 'rank_test', 'corrected_p', 'draw_parts']
 
-# %% ../../nbs/explain/08_slices.ipynb #77dc3c2d
+# %% ../../nbs/explain/08_slices.ipynb #c6dae0ba
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import cv2, numpy as np, pandas as pd
@@ -22,7 +22,7 @@ from .interpretation import MultiLabelInterpretation, ratio_or_nan
 from ..models.words import picture_words
 from ..style import in_style, new_figure, palette, short_name
 
-# %% ../../nbs/explain/08_slices.ipynb #ed60b3aa
+# %% ../../nbs/explain/08_slices.ipynb #d744eaaa
 _columns = ['brightness', 'contrast', 'saturation', 'sharpness', 'aspect', 'megapixels', 'kilobytes', 'bits_per_pixel', 'format']
 
 def _pixel_facts(im, side=384):
@@ -33,7 +33,7 @@ def _pixel_facts(im, side=384):
     edges = np.log10(cv2.Laplacian(grey, cv2.CV_64F).var() + 1e-6)
     return grey.mean(), grey.std(), cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[...,1].mean()/255, edges
 
-# %% ../../nbs/explain/08_slices.ipynb #6177fb28
+# %% ../../nbs/explain/08_slices.ipynb #88914c43
 def _facts_of(path):
     "Facts of an image file in the order of `_columns`; missing for one that cannot be read"
     try:
@@ -43,7 +43,7 @@ def _facts_of(path):
     n = im.width*im.height
     return [*_pixel_facts(im), im.width/im.height, n/1e6, n_bytes/1024, 8*n_bytes/n, kind]
 
-# %% ../../nbs/explain/08_slices.ipynb #1708c403
+# %% ../../nbs/explain/08_slices.ipynb #a2a85a2e
 def image_facts(
     ads,               # `AdsData`, or a list of image files
     words:bool=False,  # Read and count the words in each picture too?
@@ -60,7 +60,7 @@ def image_facts(
     if not words: return facts
     return facts.assign(words=[len(w) for w in picture_words(files, n_workers=n_workers)])
 
-# %% ../../nbs/explain/08_slices.ipynb #dd47fb0e
+# %% ../../nbs/explain/08_slices.ipynb #a04d197b
 def _aligned(interp, table, what):
     "Rows of a Series or DataFrame for the images of an interpretation, in their order; raises an `AdsError` if some are missing"
     table = table.set_axis(table.index.astype(str))
@@ -71,7 +71,7 @@ def _aligned(interp, table, what):
     if len(twice): raise AdsError(f'{what} has several rows for {twice[0]!r}; expected one per image')
     return table.loc[interp.files]
 
-# %% ../../nbs/explain/08_slices.ipynb #f2eabb22
+# %% ../../nbs/explain/08_slices.ipynb #3bddc6b7
 def _is_number(v): return pd.api.types.is_numeric_dtype(v) and not pd.api.types.is_bool_dtype(v)
 
 def _checked(v, what):
@@ -83,7 +83,7 @@ def _checked(v, what):
         f'{str(v.dropna().iloc[0])[:40]!r}; expected numbers or at most 20 categories')
     return v
 
-# %% ../../nbs/explain/08_slices.ipynb #44c4fc82
+# %% ../../nbs/explain/08_slices.ipynb #2ca08a88
 def _column(interp, column, facts):
     "Values of a column for the images of an interpretation, as a Series"
     if isinstance(column, pd.DataFrame): raise AdsError('column is a DataFrame; expected one column, such as facts.brightness')
@@ -97,7 +97,7 @@ def _column(interp, column, facts):
         raise AdsError(f'the column has shape {np.shape(column)}; expected {len(interp):,} values, one per image')
     return _checked(pd.Series(column, interp.files), what)
 
-# %% ../../nbs/explain/08_slices.ipynb #444640d8
+# %% ../../nbs/explain/08_slices.ipynb #fe333f71
 def _number_parts(v, bins, what):
     "Edges low and high of bins with about as many images each, and the number of the bin of each image (NaN: none)"
     edges = np.unique(np.nanquantile(v, np.linspace(0, 1, bins+1)))
@@ -118,7 +118,7 @@ def _parts(v, bins):
         table = pd.DataFrame(dict(part=[f'{a:.3g} to {b:.3g}' for a,b in zip(low, high)], low=low, high=high))
     return table, (np.asarray(at, dtype=float)[:,None]==np.arange(len(table))).astype(np.float64)
 
-# %% ../../nbs/explain/08_slices.ipynb #408462ef
+# %% ../../nbs/explain/08_slices.ipynb #e65b5e0c
 def ratio_ci(
     name:str,      # Name of the first column
     num,           # Numerators, images x parts
@@ -132,7 +132,7 @@ def ratio_ci(
     low,high = percentile_interval(ratio_or_nan(*np.hsplit(draws, 2)), level).to_numpy().T
     return {name: ratio_or_nan(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
 
-# %% ../../nbs/explain/08_slices.ipynb #7b02385b
+# %% ../../nbs/explain/08_slices.ipynb #1bd4a6ef
 def _label_scores(self, at, *boot):
     "macro_f1 and mean_ap of each part, each with _low and _high"
     rows,decided = [],np.where(self.decoded, 0, np.inf) # as thresholds: any probability, or none
@@ -160,7 +160,7 @@ def by(self:MultiLabelInterpretation,
         **ratio_ci('recall', at*hits, at*positives, *boot))
     return table.join(_label_scores(self, at, *boot))
 
-# %% ../../nbs/explain/08_slices.ipynb #b3a414b2
+# %% ../../nbs/explain/08_slices.ipynb #d4e3df55
 def _stratum_ranks(a, strata):
     "Ranks of each column within each stratum, minus their mean; 0 for a missing value"
     res = np.zeros(a.shape)
@@ -170,7 +170,7 @@ def _stratum_ranks(a, strata):
     return res
 
 def _one_score(x, y, strata, n_perm, rng):
-    "Correlation with each column, z, and the largest |z| in each permutation"
+    "Correlation with each column, z, and z in each permutation"
     var,perms = 0,np.empty((n_perm, len(y)))
     for s in np.unique(strata):
         on = np.flatnonzero(strata==s)
@@ -178,16 +178,16 @@ def _one_score(x, y, strata, n_perm, rng):
         perms[:,on] = rng.permuted(np.tile(y[on], (n_perm, 1)), axis=1)
     sd = np.where(var>0, np.sqrt(var), np.inf)
     rho = ratio_or_nan(y@x, np.sqrt((x**2).sum(0)*(y**2).sum()), 0)
-    return rho, y@x/sd, np.abs(perms@x/sd).max(1)
+    return rho, y@x/sd, perms@x/sd
 
-# %% ../../nbs/explain/08_slices.ipynb #e445c6b5
+# %% ../../nbs/explain/08_slices.ipynb #a01e849b
 def rank_test(
     columns,         # Numbers, images x columns; NaN where a value is missing
     scores,          # Numbers, images x scores
     strata=0,        # Whole numbers, images x scores: ranks are taken and permuted within each
     n_perm:int=1000, # Number of permutations, at least 99
     seed:int=42
-): # (rank correlation, z), each scores x columns, and the largest |z| of all pairs in each permutation, for `corrected_p`
+): # (rank correlation, z), each scores x columns, and z of each permutation, n_perm x scores x columns
     "Correlate columns with scores within strata, and once more after each of many permutations of the images"
     x,y = (np.asarray(a, dtype=np.float64) for a in (columns, scores))
     if x.ndim!=2 or y.ndim!=2 or len(x)!=len(y):
@@ -198,17 +198,20 @@ def rank_test(
         s = strata[:,j]
         done.append(_one_score(_stratum_ranks(x, s), _stratum_ranks(y[:,[j]], s)[:,0], s, n_perm, rng))
     rho,z,null = (np.stack(o) for o in zip(*done))
-    return rho, z, null.max(0)
+    return rho, z, null.swapaxes(0, 1)
 
 def corrected_p(
-    z,      # Of `rank_test`
-    largest # Of `rank_test`
-)->np.ndarray: # As `z`, at least 1/(n_perm+1)
-    "Share of the permutations in which any pair has a |z| as large: p-values corrected for all pairs"
-    above = np.searchsorted(np.sort(largest*(1+1e-9)), np.abs(z)) # a tie counts as large
-    return (1+len(largest)-above)/(1+len(largest))
+    z,         # Of `rank_test`
+    null,      # Of `rank_test`
+    among=None # Booleans as `z`: the pairs that are tested; default: all
+)->np.ndarray: # As `z`, at least 1/(n_perm+1); 1 for pairs that are not tested
+    "Share of the permutations in which any tested pair has a |z| as large: p-values corrected for their number"
+    among = np.ones(np.shape(z), dtype=bool) if among is None else among
+    largest = np.sort(np.abs(null[:,among]).max(1, initial=0)*(1+1e-9)) # a tie counts as large
+    p = (1 + len(largest) - np.searchsorted(largest, np.abs(z)))/(1+len(largest))
+    return np.where(among, p, 1)
 
-# %% ../../nbs/explain/08_slices.ipynb #0ca6bee2
+# %% ../../nbs/explain/08_slices.ipynb #87d40fa8
 def _test_columns(interp, facts, least=10):
     "Numbers of facts and indicators of categories, images x columns; raises an `AdsError` for a table that cannot be tested"
     if isinstance(facts, pd.Series): facts = facts.to_frame()
@@ -224,7 +227,7 @@ def _test_columns(interp, facts, least=10):
     if not columns: raise AdsError(f'facts has no number, and no category that {least} images or more have and lack; nothing to test')
     return pd.DataFrame(columns)
 
-# %% ../../nbs/explain/08_slices.ipynb #3c8a06c5
+# %% ../../nbs/explain/08_slices.ipynb #78275e43
 @patch
 def slices(self:MultiLabelInterpretation,
     facts:pd.DataFrame, # One row per image, from `image_facts` or a table of your own
@@ -234,13 +237,13 @@ def slices(self:MultiLabelInterpretation,
 )->pd.DataFrame: # One row per column: column, rho (rank correlation with the loss), p (corrected), verdict
     "On which columns does the loss of an image depend, among images with as many labels?"
     columns = _test_columns(self, facts)
-    rho,z,largest = rank_test(columns, self.losses.numpy()[:,None], self.targs.sum(1, dtype=int)[:,None], n_perm, seed)
-    table = pd.DataFrame(dict(column=columns.columns, rho=rho[0], p=corrected_p(z, largest)[0]))
+    rho,z,null = rank_test(columns, self.losses.numpy()[:,None], self.targs.sum(1, dtype=int)[:,None], n_perm, seed)
+    table = pd.DataFrame(dict(column=columns.columns, rho=rho[0], p=corrected_p(z, null)[0]))
     side = np.where(table.rho>0, 'worse where high', 'worse where low')
     table['verdict'] = np.where(table.p<=alpha, side, 'not significant')
     return table.sort_values(['p', 'rho'], key=lambda v: -v.abs() if v.name=='rho' else v, ignore_index=True)
 
-# %% ../../nbs/explain/08_slices.ipynb #3e7cdcf6
+# %% ../../nbs/explain/08_slices.ipynb #02fdbd00
 def _aucs(columns, targs):
     "AUROC of each column for each label, labels x columns; NaN for a label that none or all of the images have"
     res = []
@@ -250,7 +253,7 @@ def _aucs(columns, targs):
         res.append(ratio_or_nan(ranks@t - n*(n+1)/2, n*(len(t)-n)))
     return np.stack(res, axis=1)
 
-# %% ../../nbs/explain/08_slices.ipynb #cd213265
+# %% ../../nbs/explain/08_slices.ipynb #f2179416
 @patch
 def shortcuts(self:MultiLabelInterpretation,
     facts:pd.DataFrame, # One row per image, from `image_facts` or a table of your own
@@ -264,10 +267,12 @@ def shortcuts(self:MultiLabelInterpretation,
     columns = _test_columns(self, facts)
     if not 0 <= margin < .5: raise AdsError(f'margin={margin!r}: expected a difference of an AUROC from 0.5, at least 0 and below 0.5')
     auc = _aucs(columns, self.targs)
-    _,z,largest = rank_test(columns, self.targs, 0, n_perm, seed)
+    _,z,null = rank_test(columns, self.targs, 0, n_perm, seed)
     z = z*(1-ratio_or_nan(margin, np.abs(auc-.5), 1)).clip(0) # in excess of the margin; 0 where it is not exceeded
-    rho,z_model,largest_model = rank_test(columns, self.preds, self.targs, n_perm, seed+1)
-    p_label,p_model = corrected_p(z, largest),corrected_p(z_model, largest_model)
+    p_label = corrected_p(z, null)
+    rho,z_model,null = rank_test(columns, self.preds, self.targs, n_perm, seed+1)
+    follows = p_label<=alpha
+    p_model = np.where(follows, corrected_p(z_model, null, follows), corrected_p(z_model, null))
     both = np.where(z*z_model>0, np.maximum(p_label, p_model), 1)
     names = pd.MultiIndex.from_product([self.vocab, columns.columns], names=['label', 'column'])
     table = pd.DataFrame(dict(auc=auc.ravel(), rho=rho.ravel(), p_label=p_label.ravel(), p_model=p_model.ravel(),
@@ -276,7 +281,7 @@ def shortcuts(self:MultiLabelInterpretation,
     table['verdict'] = np.select(found, ['possible shortcut', 'label follows', 'model follows'], 'not significant')
     return table.sort_values(['p', 'weaker'], ascending=[True, False], ignore_index=True).drop(columns='weaker')
 
-# %% ../../nbs/explain/08_slices.ipynb #40cfa66b
+# %% ../../nbs/explain/08_slices.ipynb #da93964e
 def draw_parts(
     ax,
     table:pd.DataFrame, # One row per part, with `column`, _low, _high
@@ -291,7 +296,7 @@ def draw_parts(
     ax.set(xlim=(-.5, len(table)-.5), ylim=(0, 1.02))
     ax.grid(axis='y')
 
-# %% ../../nbs/explain/08_slices.ipynb #795c8d6b
+# %% ../../nbs/explain/08_slices.ipynb #b086079c
 def _label_parts(self, label, column, facts, bins, *boot):
     "By part: share of the images with a label, and its mean probability among images with it and without, with intervals"
     table,at = _parts(_column(self, column, facts), check_whole('bins', bins, 2))
@@ -300,7 +305,7 @@ def _label_parts(self, label, column, facts, bins, *boot):
     return table.assign(images=at.sum(0).astype(int), **ratio_ci('share', at*has, at, *boot),
         **ratio_ci('with', at*has*p, at*has, *boot), **ratio_ci('without', at*(1-has)*p, at*(1-has), *boot))
 
-# %% ../../nbs/explain/08_slices.ipynb #ad1afedd
+# %% ../../nbs/explain/08_slices.ipynb #669cd37e
 @patch
 @in_style
 def plot_by_label(self:MultiLabelInterpretation,
