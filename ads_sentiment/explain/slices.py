@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['image_facts', 'ratio_ci', 'rank_test', 'corrected_p', 'draw_parts', 'name_parts']
 
-# %% ../../nbs/explain/08_slices.ipynb #1704df20
+# %% ../../nbs/explain/08_slices.ipynb #3f9ac6cd
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import cv2, numpy as np, pandas as pd
@@ -22,8 +22,9 @@ from .interpretation import MultiLabelInterpretation, ratio_or_nan
 from ..models.words import picture_words
 from ..style import in_style, new_figure, palette, short_name
 
-# %% ../../nbs/explain/08_slices.ipynb #cce0081d
-_columns = ['brightness', 'contrast', 'saturation', 'sharpness', 'aspect', 'megapixels', 'kilobytes', 'bits_per_pixel', 'format']
+# %% ../../nbs/explain/08_slices.ipynb #235ecf77
+_columns = ['brightness', 'contrast', 'saturation', 'sharpness', 'aspect', 'megapixels', 'kilobytes', 'bits_per_pixel',
+    'format']
 
 def _pixel_facts(im, side=384):
     "Brightness, contrast, saturation and sharpness of a Pillow image"
@@ -33,7 +34,7 @@ def _pixel_facts(im, side=384):
     edges = np.log10((cv2.Laplacian(grey, cv2.CV_64F).var()+1e-6)/(grey.var()+1e-6))
     return grey.mean(), grey.std(), cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[...,1].mean()/255, edges
 
-# %% ../../nbs/explain/08_slices.ipynb #584d7f52
+# %% ../../nbs/explain/08_slices.ipynb #515d2b7b
 def _facts_of(path):
     "Facts of an image file in the order of `_columns`; missing for one that cannot be read"
     try:
@@ -43,7 +44,7 @@ def _facts_of(path):
     n = im.width*im.height
     return [*_pixel_facts(im), im.width/im.height, n/1e6, n_bytes/1024, 8*n_bytes/n, kind]
 
-# %% ../../nbs/explain/08_slices.ipynb #7148488c
+# %% ../../nbs/explain/08_slices.ipynb #aee3d506
 def image_facts(
     ads,               # `AdsData`, or a list of image files
     words:bool=False,  # Read and count the words in each picture too?
@@ -60,34 +61,36 @@ def image_facts(
     if not words: return facts
     return facts.assign(words=[len(w) for w in picture_words(files, n_workers=n_workers)])
 
-# %% ../../nbs/explain/08_slices.ipynb #d86f84e6
+# %% ../../nbs/explain/08_slices.ipynb #7b056d6d
 def _aligned(interp, table, what):
-    "Rows of a Series or DataFrame for the images of an interpretation, in their order; raises an `AdsError` if some are missing"
+    "Rows of a table for the images of an interpretation, in their order; raises an `AdsError` if some are missing"
     table = table.set_axis(table.index.astype(str))
     if list(table.index)==interp.files: return table
     absent = [f for f in interp.files if f not in table.index]
-    if absent: raise AdsError(f'{what} has no row for {absent[0]!r} ({len(absent):,} of {len(interp):,} images); expected the '
-        'names of the images as its index, or an array in their order')
+    if absent: raise AdsError(f'{what} has no row for {absent[0]!r} ({len(absent):,} of {len(interp):,} images); '
+        'expected the names of the images as its index, or an array in their order')
     twice = table.index[table.index.duplicated() & table.index.isin(interp.files)]
     if len(twice): raise AdsError(f'{what} has several rows for {twice[0]!r}; expected one per image')
     return table.loc[interp.files]
 
-# %% ../../nbs/explain/08_slices.ipynb #b235c663
+# %% ../../nbs/explain/08_slices.ipynb #11ff4d2b
 def _is_number(v): return pd.api.types.is_numeric_dtype(v) and not pd.api.types.is_bool_dtype(v)
 
 def _checked(v, what):
     "A Series of numbers or of at most 20 categories; raises an `AdsError` for anything else"
     if not v.notna().any(): raise AdsError(f'{what} has no value; expected numbers or categories')
     if _is_number(v):
-        if np.isinf(v.to_numpy(dtype=np.float64)).any(): raise AdsError(f'{what} has infinite values; expected finite numbers')
+        endless = np.isinf(v.to_numpy(dtype=np.float64)).any()
+        if endless: raise AdsError(f'{what} has infinite values; expected finite numbers')
     elif v.nunique()>20: raise AdsError(f'{what} has {v.nunique():,} different values that are no numbers, such as '
         f'{str(v.dropna().iloc[0])[:40]!r}; expected numbers or at most 20 categories')
     return v
 
-# %% ../../nbs/explain/08_slices.ipynb #9bf7a488
+# %% ../../nbs/explain/08_slices.ipynb #5d48c870
 def _column(interp, column, facts):
     "Values of a column for the images of an interpretation, as a Series"
-    if isinstance(column, pd.DataFrame): raise AdsError('column is a DataFrame; expected one column, such as facts.brightness')
+    if isinstance(column, pd.DataFrame):
+        raise AdsError('column is a DataFrame; expected one column, such as facts.brightness')
     if isinstance(column, str):
         if not isinstance(facts, pd.DataFrame): raise AdsError(f'{column!r} names a column, and there is no table; '
             f'expected by({column!r}, facts), with facts from image_facts or a table of your own')
@@ -98,28 +101,28 @@ def _column(interp, column, facts):
         raise AdsError(f'the column has shape {np.shape(column)}; expected {len(interp):,} values, one per image')
     return _checked(pd.Series(column, interp.files), what)
 
-# %% ../../nbs/explain/08_slices.ipynb #86bcd0d2
+# %% ../../nbs/explain/08_slices.ipynb #29d2cb1e
 def _number_parts(v, bins, what):
     "Edges low and high of bins with about as many images each, and the number of the bin of each image (NaN: none)"
     edges = np.unique(np.nanquantile(v, np.linspace(0, 1, bins+1)))
-    if len(edges)<3: raise AdsError(f'{what}: too many of the values are equal for {bins} bins; there is nothing to compare. '
-        'Give categories, such as (column > 0)')
+    if len(edges)<3: raise AdsError(f'{what}: too many of the values are equal for {bins} bins; there is nothing to '
+        'compare. Give categories, such as (column > 0)')
     return edges[:-1], edges[1:], pd.cut(v, [*edges[:-1], np.inf], right=False, labels=False).to_numpy()
 
 def _parts(v, bins):
     "Table of parts (part, low, high), and images x parts: 1 where the image is in the part, else 0"
-    what,values = f'column {v.name}' if v.name is not None else 'the column',v.dropna().unique()
+    what,values = f'column {v.name}' if v.name is not None else 'the column',sorted(v.dropna().unique())
     if len(values)<2: raise AdsError(f'{what} has the same value for all images; there is nothing to compare')
     if not _is_number(v) or len(values)<=bins:
-        values = sorted(values)
-        ends = [o if _is_number(v) else np.nan for o in values]
-        table,at = pd.DataFrame(dict(part=[str(o) for o in values], low=ends, high=ends)),v.map({o: i for i,o in enumerate(values)})
+        ends = values if _is_number(v) else np.nan
+        table = pd.DataFrame(dict(part=[str(o) for o in values], low=ends, high=ends))
+        at = v.map({o: i for i,o in enumerate(values)})
     else:
         low,high,at = _number_parts(v, bins, what)
         table = pd.DataFrame(dict(part=[f'{a:.3g} to {b:.3g}' for a,b in zip(low, high)], low=low, high=high))
     return table, (np.asarray(at, dtype=float)[:,None]==np.arange(len(table))).astype(np.float64)
 
-# %% ../../nbs/explain/08_slices.ipynb #65bb1038
+# %% ../../nbs/explain/08_slices.ipynb #42aa8df1
 def ratio_ci(
     name:str,      # Name of the first column
     num,           # Numerators, images x parts
@@ -133,13 +136,14 @@ def ratio_ci(
     low,high = percentile_interval(ratio_or_nan(*np.hsplit(draws, 2)), level).to_numpy().T
     return {name: ratio_or_nan(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
 
-# %% ../../nbs/explain/08_slices.ipynb #77a7d35a
+# %% ../../nbs/explain/08_slices.ipynb #c701da00
 def _label_scores(self, at, *boot):
     "macro_f1 and mean_ap of each part, each with _low and _high"
     rows,decided = [],np.where(self.decoded, 0, np.inf) # as thresholds: any probability, or none
     for on in at.T.astype(bool):
         ci = mean_ci([Trial(self.preds[on], self.targs[on], decided[on])], *boot)
-        rows.append({f'{k}{end}': ci[c][k] for k in ('macro_f1', 'mean_ap') for end,c in {'': 'mean', '_low': 'low', '_high': 'high'}.items()})
+        rows.append({f'{k}{end}': ci[end.strip('_') or 'mean'][k] for k in ('macro_f1', 'mean_ap')
+            for end in ('', '_low', '_high')})
     return pd.DataFrame(rows)
 
 @patch
@@ -150,8 +154,8 @@ def by(self:MultiLabelInterpretation,
     n_boot:int=1000, # Number of bootstrap draws of images
     level:float=.95, # Coverage of the intervals
     seed:int=42
-)->pd.DataFrame: # One row per part: part, low, high, images, labels (per image); f1, loss, recall, macro_f1, mean_ap with _low, _high
-    "Scores in parts of the images"
+)->pd.DataFrame: # One row per part: part, low, high, images, labels (per image), and scores, each with _low and _high
+    "Scores in parts of the images: f1, loss, recall, macro_f1 and mean_ap"
     table,at = _parts(_column(self, column, facts), check_whole('bins', bins, 2))
     hits,positives = (self.targs & self.decoded).sum(1, dtype=int)[:,None],self.targs.sum(1, dtype=int)[:,None]
     f1 = f1_from_counts(hits, positives + self.decoded.sum(1, dtype=int)[:,None])
@@ -161,7 +165,7 @@ def by(self:MultiLabelInterpretation,
         **ratio_ci('recall', at*hits, at*positives, *boot))
     return table.join(_label_scores(self, at, *boot))
 
-# %% ../../nbs/explain/08_slices.ipynb #f0ccba82
+# %% ../../nbs/explain/08_slices.ipynb #279267a0
 def _stratum_ranks(a, strata):
     "Ranks of each column within each stratum, minus their mean; 0 for a missing value"
     res = np.zeros(a.shape)
@@ -181,7 +185,7 @@ def _one_score(x, y, strata, n_perm, rng):
     rho = ratio_or_nan(y@x, np.sqrt((x**2).sum(0)*(y**2).sum()), 0)
     return rho, y@x/sd, perms@x/sd
 
-# %% ../../nbs/explain/08_slices.ipynb #03d9fb97
+# %% ../../nbs/explain/08_slices.ipynb #5fb15eb0
 def rank_test(
     columns,         # Numbers, images x columns; NaN where a value is missing
     scores,          # Numbers, images x scores
@@ -192,7 +196,7 @@ def rank_test(
     "Correlate columns with scores within strata, and once more after each of many permutations of the images"
     x,y = (np.asarray(a, dtype=np.float64) for a in (columns, scores))
     if x.ndim!=2 or y.ndim!=2 or len(x)!=len(y):
-        raise AdsError(f'columns have shape {x.shape} and scores {y.shape}; expected as many rows of each, one per image')
+        raise AdsError(f'columns have shape {x.shape} and scores {y.shape}; expected as many rows of each')
     rng,strata,done = np.random.default_rng(seed),np.broadcast_to(strata, y.shape),[]
     check_whole('n_perm', n_perm, 99)
     for j in range(y.shape[1]):
@@ -212,23 +216,24 @@ def corrected_p(
     p = (1 + len(largest) - np.searchsorted(largest, np.abs(z)))/(1+len(largest))
     return np.where(among, p, 1)
 
-# %% ../../nbs/explain/08_slices.ipynb #ac8526dd
+# %% ../../nbs/explain/08_slices.ipynb #1a87b9ac
 def _test_columns(interp, facts, least=10):
-    "Numbers of facts and indicators of categories, images x columns; raises an `AdsError` for a table that cannot be tested"
+    "Numbers and indicators of categories, images x columns; raises an `AdsError` for a table that cannot be tested"
     if isinstance(facts, pd.Series): facts = facts.to_frame()
     if not isinstance(facts, pd.DataFrame) or not facts.shape[1]:
-        raise AdsError(f'facts is a {type(facts).__name__} without columns; expected a table with a row per image, from image_facts '
-            'or your own')
+        raise AdsError(f'facts is a {type(facts).__name__} without columns; expected a table with a row per image, '
+            'from image_facts or your own')
     columns = {}
     for name,v in _aligned(interp, facts, 'facts').items():
         v = _checked(v, f'column {name}')
         if _is_number(v): columns[str(name)] = v.astype(np.float64)
-        else: columns |= {f'{name}={o}': (v==o).where(v.notna()).astype(np.float64) for o,n in v.value_counts().sort_index().items()
-            if least <= n <= len(v)-least}
-    if not columns: raise AdsError(f'facts has no number, and no category that {least} images or more have and lack; nothing to test')
+        else: columns |= {f'{name}={o}': (v==o).where(v.notna()).astype(np.float64)
+            for o,n in v.value_counts().sort_index().items() if least <= n <= len(v)-least}
+    if not columns: raise AdsError(f'facts has no number, and no category that at least {least} images have and '
+        f'{least} lack; there is nothing to test')
     return pd.DataFrame(columns)
 
-# %% ../../nbs/explain/08_slices.ipynb #61d1d4c4
+# %% ../../nbs/explain/08_slices.ipynb #66d23582
 @patch
 def slices(self:MultiLabelInterpretation,
     facts:pd.DataFrame, # One row per image, from `image_facts` or a table of your own
@@ -244,7 +249,7 @@ def slices(self:MultiLabelInterpretation,
     table['verdict'] = np.where(table.p<=alpha, side, 'not significant')
     return table.sort_values(['p', 'rho'], key=lambda v: -v.abs() if v.name=='rho' else v, ignore_index=True)
 
-# %% ../../nbs/explain/08_slices.ipynb #0f7d7e9c
+# %% ../../nbs/explain/08_slices.ipynb #e081459e
 def _aucs(columns, targs):
     "AUROC of each column for each label, labels x columns; NaN for a label that none or all of the images have"
     res = []
@@ -254,19 +259,19 @@ def _aucs(columns, targs):
         res.append(ratio_or_nan(ranks@t - n*(n+1)/2, n*(len(t)-n)))
     return np.stack(res, axis=1)
 
-# %% ../../nbs/explain/08_slices.ipynb #17da64b0
+# %% ../../nbs/explain/08_slices.ipynb #561a501a
 @patch
 def shortcuts(self:MultiLabelInterpretation,
     facts:pd.DataFrame, # One row per image, from `image_facts` or a table of your own
     n_perm:int=1000,    # Number of permutations, at least 99
     margin:float=.1,    # Differences of `auc` from 0.5 that do not matter
-    alpha:float=.05,    # Family-wise error of the verdict 'possible shortcut' over all pairs, and of each of the two others
+    alpha:float=.05,    # Family-wise error of each verdict over all pairs
     seed:int=42
 )->pd.DataFrame: # One row per pair: label, column, auc, rho, p_label, p_model (corrected), p (the larger), verdict
-    """Which labels follow a column that the model follows too? `auc` is the AUROC of the column for the label (0.5: none), `rho`
-    the rank correlation of probability and column among images with the same truth"""
+    """Which labels follow a column that the model follows too? `auc` is the AUROC of the column for the label (0.5:
+    none), `rho` the rank correlation of probability and column among images with the same truth"""
     columns = _test_columns(self, facts)
-    if not 0 <= margin < .5: raise AdsError(f'margin={margin!r}: expected a difference of an AUROC from 0.5, at least 0 and below 0.5')
+    if not 0 <= margin < .5: raise AdsError(f'margin={margin!r}: expected at least 0 and less than 0.5')
     auc = _aucs(columns, self.targs)
     _,z,null = rank_test(columns, self.targs, 0, n_perm, seed)
     z = z*(1-ratio_or_nan(margin, np.abs(auc-.5), 1)).clip(0) # in excess of the margin; 0 where it is not exceeded
@@ -282,7 +287,7 @@ def shortcuts(self:MultiLabelInterpretation,
     table['verdict'] = np.select(found, ['possible shortcut', 'label follows', 'model follows'], 'not significant')
     return table.sort_values(['p', 'weaker'], ascending=[True, False], ignore_index=True).drop(columns='weaker')
 
-# %% ../../nbs/explain/08_slices.ipynb #a8df9906
+# %% ../../nbs/explain/08_slices.ipynb #895d41ca
 def draw_parts(
     ax,
     table:pd.DataFrame, # One row per part, with `column`, _low, _high
@@ -305,16 +310,16 @@ def name_parts(
     names = [part.replace(' to ', '\nto ') for part in table.part]
     ax.set_xticks(range(len(table)), [f'{part}\n{n:,} ads' for part,n in zip(names, table.images)])
 
-# %% ../../nbs/explain/08_slices.ipynb #bf9086bf
+# %% ../../nbs/explain/08_slices.ipynb #a35fbeba
 def _label_parts(self, label, column, facts, bins, *boot):
-    "By part: share of the images with a label, and its mean probability among images with it and without, with intervals"
+    "By part: share of the images with a label, its mean probability among images with it and without; with intervals"
     table,at = _parts(_column(self, column, facts), check_whole('bins', bins, 2))
     j = self.label_ids(label)[0]
     has,p = self.targs[:,[j]].astype(np.float64),self.preds[:,[j]].astype(np.float64)
     return table.assign(images=at.sum(0).astype(int), **ratio_ci('share', at*has, at, *boot),
         **ratio_ci('with', at*has*p, at*has, *boot), **ratio_ci('without', at*(1-has)*p, at*(1-has), *boot))
 
-# %% ../../nbs/explain/08_slices.ipynb #779a82c4
+# %% ../../nbs/explain/08_slices.ipynb #7dd9703d
 @patch
 @in_style
 def plot_by_label(self:MultiLabelInterpretation,
@@ -332,7 +337,8 @@ def plot_by_label(self:MultiLabelInterpretation,
     fig = new_figure(8.6, 3.2)
     left,right = fig.subplots(1, 2)
     draw_parts(left, table, 'share')
-    for i,(c,text) in enumerate({'with': f'ads with {label}', 'without': 'other ads'}.items(), 1): draw_parts(right, table, c, i, text)
+    draw_parts(right, table, 'with', 1, f'ads with {label}')
+    draw_parts(right, table, 'without', 2, 'other ads')
     for ax,y in ((left, f'share of ads with {label}'), (right, f'probability of {label}, mean')):
         name_parts(ax, table)
         ax.set(xlabel=name, ylabel=y)
