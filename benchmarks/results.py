@@ -60,6 +60,8 @@ results = [
     *(measure('filter', d, 'data/images') for d in data),
     *(measure('backbones', d, 'models/backbones') for d in [*data, 'speed']),
     *(measure('precision', d, 'models/engines', 'training/head_fit') for d in data),
+    *(measure('finetuned', d, *heads[:-1], 'training/learner') for d in data),
+    Result('benchmarks/passes-posters.csv', script('measure_passes'), ['benchmarks/measure_passes.py', *modules(['models/features', 'training/head_fit'])]),
     *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
     *(measure('words', f'{k}-{d}', 'models/words', 'models/text', 'evaluation/calibration') for k in ('scores', 'deletion') for d in data[::-1]),
     measure('words', 'reading', 'models/words'),

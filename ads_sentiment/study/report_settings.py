@@ -45,7 +45,7 @@ def recipe_facts(
         else f'LBFGS to convergence, at the {l2}'
     if r.get('finetune'):
         how += f", then up to {fmt_count(r['finetune'], 'epoch')} of Adam for body and head, the one with the " \
-            f"{_best_by[r['best_by']]} is kept"
+            f"{_best_by[r['best_by']]} is kept (0: the frozen body)"
     seen = {(True, True): 'the image and the words in it', (False, True): 'the words in the image alone'}
     return [('Predicts from', seen.get((r.get('image', True), r.get('words', False)), 'the image')),
         ('Training of the head', how),
