@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Count', 'Name', 'Probability', 'TrainedOn', 'PredictorInfo', 'package_versions', 'save_predictor', 'add_scores',
-           'probability_columns', 'prediction_columns', 'image_files', 'named_images', 'Predictor', 'load_predictor']
+           'probability_columns', 'prediction_columns', 'image_files', 'image_column', 'named_images', 'Predictor',
+           'prediction_table', 'load_predictor']
 
 # %% ../../nbs/training/01_predictor.ipynb #2512bf86
 from ..core import AdsError, atomic_write, check_whole, checked, checked_from, ads_device
@@ -144,8 +145,10 @@ def image_files(
     return files
 
 # %% ../../nbs/training/01_predictor.ipynb #eb95355f
-def _image_column(df):
-    "The column of a table that holds images"
+def image_column(
+    df:pd.DataFrame # A table
+)->pd.Series: # Names of images
+    "Return the column of a table that names images, by its usual names; raises an `AdsError` if there is none"
     df = df.rename(columns=str)
     col = find_column(df, None, image_columns, 'image', 'the table')
     if col is not None: return df[col]
@@ -164,7 +167,7 @@ def _no_list(images):
 # %% ../../nbs/training/01_predictor.ipynb #a9bd1655
 def _several(images):
     "List what was given; raises an `AdsError` for what is neither an image nor a list"
-    if isinstance(images, pd.DataFrame): return list(_image_column(images))
+    if isinstance(images, pd.DataFrame): return list(image_column(images))
     if isinstance(images, (str, os.PathLike)): return image_files(images)
     if isinstance(images, _one_image): return [images]
     if not _no_list(images): return list(images)
@@ -214,20 +217,35 @@ class Predictor:
         return torch.sigmoid(logits + torch.from_numpy(self.text_head(words))).numpy()
 
 # %% ../../nbs/training/01_predictor.ipynb #f6eb48a1
+def _decided(predictor, probs, top_k):
+    "Names of the predicted labels of each image, joined"
+    vocab = np.array(predictor.vocab, dtype=object)
+    if top_k: return ['|'.join(vocab[np.argsort(-p, kind='stable')[:top_k]]) for p in probs]
+    return ['|'.join(vocab[r>0]) for r in decide(probs, predictor.thresholds, predictor.recipe.min_labels)]
+
+def prediction_table(
+    predictor,     # `Predictor`
+    names,         # One per image
+    probs,         # (images, labels); NaN for an image that could not be read
+    reasons,       # One per image, '' for one that was read
+    top_k:int=None # Predict so many labels per image, most probable first; default: by thresholds
+)->pd.DataFrame: # As `Predictor.predict` returns it
+    "Lay out predictions, with reasons for images that could not be read"
+    table,read = pd.DataFrame(dict(file=names, predicted='', reason=reasons)),[i for i,r in enumerate(reasons) if not r]
+    if read: table.loc[read, 'predicted'] = _decided(predictor, probs[read], top_k)
+    return pd.concat([table, prediction_columns(probs, predictor.vocab, predictor.thresholds)], axis=1)
+
 def _predict_batch(predictor, names, images):
     "Predictions for a few images, as in `Predictor.predict`"
-    xs,vocab = {},np.array(predictor.vocab, dtype=object)
-    table = pd.DataFrame(dict(file=names, predicted='', reason=''))
+    xs,reasons = {},['']*len(images)
     for i,im in enumerate(images):
         try: xs[i] = predictor.pipeline.tensor(im)
-        except UnreadableImage as e: table.loc[i, 'reason'] = str(e)
-    probs,read = np.full((len(images), len(vocab)), np.nan),list(xs)
+        except UnreadableImage as e: reasons[i] = str(e)
+    probs,read = np.full((len(images), len(predictor.vocab)), np.nan),list(xs)
     if xs:
         words = picture_words([images[i] for i in read]) if predictor.text_head else None
         probs[read] = predictor.probabilities(torch.stack(list(xs.values())), words)
-        decided = decide(probs[read], predictor.thresholds, predictor.recipe.min_labels)
-        table.loc[read, 'predicted'] = ['|'.join(vocab[r>0]) for r in decided]
-    return pd.concat([table, prediction_columns(probs, vocab, predictor.thresholds)], axis=1)
+    return prediction_table(predictor, names, probs, reasons)
 
 # %% ../../nbs/training/01_predictor.ipynb #c33d0e88
 @patch
