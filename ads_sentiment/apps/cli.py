@@ -106,11 +106,12 @@ def _source(data, min_votes, drop, keep, keep_images, download, **columns):
 # %% ../../nbs/apps/01_cli.ipynb #060b0702
 def _recipe(recipe, change, ablate, steps):
     "The recipe that the flags describe: its name, or a `Recipe` where fields are overridden"
-    from ads_sentiment.recipes import get_recipe, parse_changes
+    from ads_sentiment.recipes import parse_changes
+    from ads_sentiment.training.request import device_recipe
     if ablate and (change or recipe!='tuned'):
         raise AdsError('--ablate walks from reference to tuned and beyond; --recipe and --change do not apply')
     if steps and not ablate: raise AdsError('--steps is for --ablate')
-    r = get_recipe(recipe, **parse_changes(change))
+    r = device_recipe(recipe, **parse_changes(change))
     return r if change else recipe
 
 # %% ../../nbs/apps/01_cli.ipynb #820ad8a2
@@ -141,7 +142,7 @@ def ads_study(
     out:str=None,             # Folder of the run; default: runs/NAME of the data
     config:str='',            # Repeat the run of this config.json; --out, --overwrite, --data may stand beside it
     weights:str='auto',       # imagenet, random, auto (ImageNet where it can be had), or a file of weights
-    recipe:str='tuned',       # tuned (our best on images), multimodal (the words in them too) or reference (the published study's)
+    recipe:str='tuned',       # tuned (our best on images), multimodal (the words in them too), finetuned (trains the backbone) or reference (the published study's)
     change:str='',            # Fields of the recipe to override, such as thresholds=half,folds=0
     ablate:bool=False,        # Walk from reference to tuned and beyond instead, by default with efficientnet_lite0
     steps:str='',             # With --ablate: only these steps, joined by commas

@@ -290,7 +290,7 @@ def to_grid(
 
 # %% ../../nbs/models/00_backbones.ipynb #567c3c83
 class FrozenBody(nn.Sequential):
-    "A body without trainable tensors that stays in evaluation mode; it uses the layers of `body`, not a copy"
+    "A body that stays in evaluation mode, and frozen until `unfreeze`; it uses the layers of `body`, not a copy"
     def __init__(self,
         body,               # `nn.Sequential`, or a dict of named layers
         stages=(),          # Dotted names of layers whose maps are averaged to the size of the last and concatenated
@@ -302,11 +302,17 @@ class FrozenBody(nn.Sequential):
         super().__init__(OrderedDict(body.items() if isinstance(body, dict) else body.named_children()))
         names = [n for n,_ in self.named_modules() if n]
         self.stages,self.bn_train,self.mirror = [choose(s, names, 'layer') for s in stages],bn_train,mirror
+        self.trainable = False
         self.eval()
 
     def train(self, mode:bool=True):
-        "Stay in evaluation mode, unless `bn_train` is set; never trainable"
-        return super().train(mode and self.bn_train).requires_grad_(False)
+        "Stay in evaluation mode, unless `bn_train` is set; without gradients of weights until `unfreeze`"
+        return super().train(mode and self.bn_train).requires_grad_(self.trainable)
+
+    def unfreeze(self, trainable:bool=True):
+        "Let an optimizer change the weights, but not the statistics of BatchNorm; or freeze them again"
+        self.trainable = trainable
+        return self.train(self.training)
 
     def forward(self, x):
         "Map `(N, 3, H, W)` to `(N, width, h, w)`"

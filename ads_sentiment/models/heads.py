@@ -104,6 +104,8 @@ def check_recipe(
 ):
     "Raise an `AdsError` for a recipe that does not go with a backbone"
     if not b.members: return
+    if recipe.finetune: raise AdsError(f'finetune={recipe.finetune} is for one backbone, and {b.name} is an ensemble; '
+        'take finetune=0')
     for field in ('head', 'inputs'):
         if getattr(recipe, field)=='reference':
             raise AdsError(f"{field}='reference' is for one backbone, and {b.name} is an ensemble; "

@@ -12,7 +12,7 @@ from ..evaluation.bootstrap import mean_ci, paired_test
 from ..evaluation.metrics import ece, log_loss
 from ..models.backbones import get_backbone
 from ..models.words import can_read
-from ..recipes import Recipe, get_recipe, steps, tuned, ablation_walk
+from ..recipes import Recipe, finetuned, get_recipe, steps, tuned, ablation_walk
 from .study import baseline_scores
 from ..style import in_style, new_figure, palette, save_figure
 from ..training.request import (check_digest, check_out, check_request, fit_prepare_size, open_run,
@@ -92,7 +92,8 @@ detours = {
     'one threshold of 0.5': dict(thresholds='half'),
     'last stage only': dict(stages='last'),
     'weights of positives': dict(pos_weight='images'),
-    'augmented views': dict(aug='mild', passes=4)}
+    'augmented views': dict(aug='mild', passes=4),
+    'body that learns': {k: v for k,v in asdict(finetuned).items() if v!=asdict(tuned)[k]}}
 
 # %% ../../nbs/study/06_ablation.ipynb #7f48f5ba
 @dataclass
@@ -121,7 +122,7 @@ def _walk_on(recipes, before, bodies):
 
 def plan(
     ads,          # `AdsData`; `None`: assume that there are votes
-    only=None     # Names of steps to measure; default: all steps and detours that can be run here
+    only=None     # Names of steps to measure; default: all that can be run here, but none that trains the body
 )->list: # `Step`s in order
     "List the recipes to measure; without the package that reads words, steps that need it are left out and named"
     recipes,names,bodies = ablation_walk(),[*steps],{}
@@ -131,6 +132,7 @@ def plan(
         if ads is not None and ads.votes is None and change.get('targets')=='soft': continue
         recipes[n],before[n] = get_recipe(tuned, **change),names[-1]
     asked = {choose(n, recipes, 'step') for n in (only or recipes)}
+    if not only: asked -= {n for n in recipes if recipes[n].finetune} # slow: measured only where it is named
     if not only and not can_read(): asked -= {n for n in further if recipes[n].words}
     kept = [n for n in recipes if n in asked]
     last = next((n for n in reversed(names) if n in kept), kept[0]) # the start of a detour

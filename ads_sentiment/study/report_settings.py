@@ -43,6 +43,9 @@ def recipe_facts(
     l2 = 'regularization strength l2 ' + (f"= {r['l2']:g}" if r['l2'] else f'with the highest mAP {held}')
     how = f"{fmt_count(r['epochs'], 'epoch')} of Adam, the one with the {_best_by[r['best_by']]} is kept" if adam \
         else f'LBFGS to convergence, at the {l2}'
+    if r.get('finetune'):
+        how += f", then up to {fmt_count(r['finetune'], 'epoch')} of Adam for body and head, the one with the " \
+            f"{_best_by[r['best_by']]} is kept"
     seen = {(True, True): 'the image and the words in it', (False, True): 'the words in the image alone'}
     return [('Predicts from', seen.get((r.get('image', True), r.get('words', False)), 'the image')),
         ('Training of the head', how),
@@ -56,6 +59,8 @@ def _ignored(r):
     "Name the fields of a recipe that have no effect, with the reason"
     solver = 'adam' if r['solver']=='adam' else 'lbfgs'
     res = {k: f"not used by solver {r['solver']}" for k in _unused[solver] if k in r}
+    if r.get('finetune'): res.pop('best_by', None)
+    elif 'finetune_lr' in r: res['finetune_lr'] = 'not used by a frozen body'
     varies = r.get('aug', 'none')!='none' or r.get('bn_train', False)
     return res if varies or 'passes' not in r else {**res, 'passes': 'not used without augmentation'}
 

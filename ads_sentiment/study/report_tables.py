@@ -186,6 +186,7 @@ _costs = { # column -> (name, digits or function)
     'image_size': ('image size', 0), 'params_m': ('parameters (M)', 1), 'gflops': ('GFLOPs', 2),
     'l2': ('regularization strength l2', '{:g}'.format), 'epochs': ('epochs', 0),
     'best_loss_epoch': ('epoch of lowest loss', 0), 'best_f1_epoch': ('epoch of highest F1', 0),
+    'best_ap_epoch': ('epoch of highest mAP', 0),
     'feature_seconds': ('features', fmt_time), 'head_seconds': ('training the head', fmt_time),
     'total_seconds': ('total', fmt_time)}
 

@@ -18,15 +18,15 @@ from ..explain.explanation import explain
 from ..explain.gradcam import first_filters
 from ..models.backbones import backbone_table, backbones
 from ..models.weights import has_weights
-from ..recipes import Recipe, get_recipe, recipes
+from ..recipes import Recipe, recipes
 from .figures import (plot_filter, plot_filters, plot_history, plot_label_counts, plot_per_label,
     plot_results, plot_transforms)
 from .report import write_report
 from ..style import save_figure
 from ..training.head_fit import part_logits
 from ..training.predictor import add_scores, prediction_columns, save_predictor
-from ..training.request import (RunSettings, check_digest, check_out, check_request, fit_prepare_size,
-    open_run, prepare_run, run_config, run_settings)
+from ..training.request import (RunSettings, check_digest, check_out, check_request, device_recipe,
+    fit_prepare_size, open_run, prepare_run, run_config, run_settings)
 from ..training.run import Run, note_data, read_rows, read_run_table, run_folder
 from ..training.trials import TrialSpec, run_trials
 import itertools
@@ -47,7 +47,7 @@ def run_study(
 )->Path: # Run folder, to be opened with `Run`
     "Train and compare backbones on a data set; write tables, figures, models and `report.html` into one folder"
     settings,opened = run_settings(**kwargs)
-    r = get_recipe(recipe)
+    r = device_recipe(recipe)
     names,out = check_request(out, names, [r], settings, overwrite)
     settings = fit_prepare_size(settings, names, [r])
     real = [n for n in names if has_weights(n, settings.weights)]

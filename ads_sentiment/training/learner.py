@@ -12,12 +12,12 @@ from ..data.loaders import ads_dataloaders, plain_dl
 from ..evaluation.metrics import ads_metrics, baselines, ece, log_loss, macro_f1, mean_ap, micro_f1
 from ..models.backbones import Backbone, FrozenBody, get_backbone
 from ..models.engines import check_engine
-from ..models.features import FeatureExtractor, FeatureLoader, module_digest
+from ..models.features import FeatureExtractor, FeatureLoader, compute_features, module_digest
 from ..models.heads import build_model, check_recipe, split_head
 from ..models.words import check_reader, picture_words
 from ..recipes import Recipe, tuned, varies
-from .head_fit import BestEpoch, CosineLR, HeadFit, fit_adam, fit_lbfgs, head_logits
-from .head_fit import recipe_pos_weight, split_targs
+from .head_fit import BestEpoch, CosineLR, HeadFit, body_groups, fit_adam, fit_lbfgs, head_logits
+from .head_fit import recipe_pos_weight, split_targs, trained_digest
 import os
 from contextlib import contextmanager
 from functools import cache, partial
@@ -39,7 +39,12 @@ class AdsLearner(Learner):
     @property
     def fresh(self)->bool:
         "Is the head still the one that `fit_head` left?"
-        return self.fit_result is not None and self.fit_result.state==module_digest(self.model[1])
+        return self.fit_result is not None and self.fit_result.state==trained_digest(self)
+
+    @property
+    def trained(self)->bool:
+        "Has the body been trained? Only a recipe with `finetune` allows it"
+        return bool(self.recipe.finetune) and module_digest(self.model[0])!=self.start_digest
 
     @property
     def reads(self)->bool:
@@ -103,6 +108,7 @@ def ads_learner(
     name = f'{entry.name} ({used})'
     learn.extractor = FeatureExtractor(body, split_head(head)[0], dls.pipeline, dls.aug, engine, name)
     learn.pass_index = learn.pass_files = learn.fit_result = None
+    learn.start_digest,learn.trained_rows = module_digest(body) if recipe.finetune else None,{}
     if not show_bars() and hasattr(learn, 'progress'): learn.remove_cb(learn.progress)
     return learn
 
@@ -176,6 +182,15 @@ def passes(
     if self.pass_files is None: self.pass_files = self.extractor.kept_passes(self.dls, self.recipe.passes, folder)
     return self.pass_files
 
+# %% ../../nbs/training/00_learner.ipynb #3ad9dedd
+def _trained_features(learn, split):
+    "Features of a trained body, by eager PyTorch; the last state of the body is kept for each split"
+    state = module_digest(learn.model[0])
+    if learn.trained_rows.get(split, ('',))[0]!=state:
+        feats = compute_features(learn.model[0].eval(), learn.extractor.pool, plain_dl(learn.dls, split))
+        learn.trained_rows[split] = state,feats
+    return learn.trained_rows[split][1]
+
 # %% ../../nbs/training/00_learner.ipynb #6385cc95
 @patch
 def features(
@@ -184,7 +199,8 @@ def features(
     folder=None,        # Where features are kept; default: the user's cache
     pass_index:int=None # Number of the pass or view; default: the body in evaluation mode, without augmentation
 )->np.ndarray: # (images, width) float32, in the order of the split
-    "Return the features of a split, computed if they are not kept yet"
+    "Return the features of a split, computed if they are not kept yet; those of a trained body are kept in memory only"
+    if self.trained: return _trained_features(self, split)
     if pass_index is not None and self.recipe.passes:
         if self.model[0].bn_train:
             with np.load(self.passes(folder)[pass_index], allow_pickle=False) as f: return f[split]
@@ -210,18 +226,20 @@ def fit_recipe(
 @patch
 def fit_head(
     self:AdsLearner,
-    epochs:int=None,    # For Adam; default: the recipe's
-    cbs=None,           # For Adam: more callbacks
+    epochs:int=None,    # For Adam, and for training the body; default: the recipe's
+    cbs=None,           # For epochs: more callbacks
     folder=None,        # Where features are kept; default: the user's cache
-    verbose:bool=False, # For Adam: show fastai's table of epochs?
+    verbose:bool=False, # For epochs: show fastai's table?
     say=print           # Where the closing line goes; `None` for nowhere
 )->HeadFit: # Also kept as `learn.fit_result`
     "Train the head by the recipe on kept features, calibrate it, choose thresholds, and score it on held-out images"
     if self.seen_valid and self.recipe.solver=='adam':
         raise AdsError('the head has learned from the validation images, so Adam could not choose an epoch by them; '
             'make a new learner')
+    if self.trained: raise AdsError('the body has been trained, so this would not start from the frozen fit; '
+        'make a new learner')
     self.fit_result = None
-    if self.recipe.solver=='lbfgs': self.fit_result = fit_lbfgs(self, folder)
+    if self.recipe.solver=='lbfgs': self.fit_result = fit_lbfgs(self, folder, epochs, cbs, verbose)
     else: self.fit_result = fit_adam(self, epochs, cbs, folder, verbose)
     if say: say(self.fit_result, flush=True)
     return self.fit_result
@@ -261,31 +279,40 @@ def score(
     return pd.concat([pd.DataFrame(row, index=[self.backbone.name]), base])
 
 # %% ../../nbs/training/00_learner.ipynb #446fcb69
-def _no_unfreezing(how):
-    "Raise an `AdsError` for a call that would train the body"
-    raise AdsError(f'{how}: the body of this learner is frozen by design, so its features are computed once and only '
-        'the head is trained (learn.fit_head()); no recipe trains the body')
+def _need_finetune(learn, how):
+    "Raise an `AdsError` for a call that would train a body which the recipe keeps frozen"
+    if not learn.recipe.finetune: raise AdsError(f'{how}: the recipe keeps the body frozen, so its features are computed '
+        "once and only the head is trained (learn.fit_head()); take recipe='finetuned' to train the body too")
 
 @patch
 def unfreeze(self:AdsLearner):
-    "Refused with an `AdsError`: the body is frozen by design"
-    _no_unfreezing('unfreeze')
+    "Let `fit` change the weights of the body, in three groups; only with `finetune` in the recipe"
+    _need_finetune(self, 'unfreeze')
+    self.model[0].unfreeze()
+    self.splitter,self.opt = body_groups,None
 
 @patch
 def freeze_to(
     self:AdsLearner,
     n:int # As in `Learner.freeze_to`
 ):
-    "Refused with an `AdsError`: the body is frozen by design"
-    _no_unfreezing(f'freeze_to({n})')
+    "Refused with an `AdsError`: the body is frozen or trained as a whole"
+    raise AdsError(f'freeze_to({n}): the body is frozen or trained as a whole; call freeze or unfreeze')
 
 @patch
-def fine_tune(self:AdsLearner, *args, **kwargs):
-    "Refused with an `AdsError`: the body is frozen by design; train the head by `fit_head`"
-    _no_unfreezing('fine_tune')
+@delegates(AdsLearner.fit_head)
+def fine_tune(self:AdsLearner,
+    epochs:int=None, # Of training the body; default: the recipe's
+    **kwargs
+)->HeadFit:
+    "Train the head, then body and head, as `fit_head` does; only with `finetune` in the recipe"
+    _need_finetune(self, 'fine_tune')
+    return self.fit_head(epochs, **kwargs)
 
 @patch
-def freeze(self:AdsLearner): "Do nothing: the body is always frozen"
+def freeze(self:AdsLearner):
+    "Freeze the body, as it is from the start"
+    self.model[0].unfreeze(False)
 
 # %% ../../nbs/training/00_learner.ipynb #b02741d6
 def _find_dl(learn, ds_idx, dl):

@@ -51,7 +51,7 @@ number_columns = dict(
 optional_numbers = dict(
     results=['roc_auc', 'top1_hit', 'top3_hit',
         *(f'{m}_sd_{s}' for m in ('macro_f1', 'mean_ap') for s in ('seeds', 'splits')),
-        'l2', 'text_l2', 'epochs', 'best_loss_epoch', 'best_f1_epoch', 'image_size', 'params_m', 'gflops',
+        'l2', 'text_l2', 'epochs', 'best_loss_epoch', 'best_f1_epoch', 'best_ap_epoch', 'image_size', 'params_m', 'gflops',
         'n_train', 'n_valid', 'n_test', 'n_labels', 'feature_seconds', 'head_seconds', 'total_seconds',
         'none_macro_f1', *_with_ends(annotator_score_columns)],
     history=['epoch', 'l2', 'lr', 'macro_f1'],

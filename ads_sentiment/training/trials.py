@@ -44,7 +44,8 @@ def trial_facts(
     r,fit = learn.recipe,learn.fit_result
     best = dict(epochs=r.epochs, best_loss_epoch=fit.best_epochs.get('valid_loss'),
         best_f1_epoch=fit.best_epochs.get('macro_f1'))
-    chosen = best if r.solver=='adam' else dict(l2=fit.l2) | ({} if fit.text_l2 is None else dict(text_l2=fit.text_l2))
+    if r.finetune: best = dict(l2=fit.l2, epochs=r.finetune, best_ap_epoch=fit.best_epochs.get('mean_ap'))
+    chosen = best if r.solver=='adam' or r.finetune else dict(l2=fit.l2) | ({} if fit.text_l2 is None else dict(text_l2=fit.text_l2))
     return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=ads_device().type,
         engine=learn.extractor.engine_used or 'eager', **more)
 
