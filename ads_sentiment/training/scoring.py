@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['list_images', 'parts_folder', 'shard_of', 'score_images']
 
-# %% ../../nbs/training/05_scoring.ipynb #9e2c6d58
+# %% ../../nbs/training/05_scoring.ipynb #f9ffe320
 from ..core import AdsError, ads_device, atomic_write, check_whole, digest, read_json, write_csv, write_json
 from ..data.images import UnreadableImage, one_cv2_thread, pixels
 from ..data.table_files import read_table, table_suffixes
@@ -19,9 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from fastcore.basics import patch
 
-# %% ../../nbs/training/05_scoring.ipynb #c99507b7
+# %% ../../nbs/training/05_scoring.ipynb #52d456b5
 def _is_address(name): return bool(re.match(r'[A-Za-z][A-Za-z0-9+.-]+://', str(name)))
 
 def _rows_of(path):
@@ -31,7 +30,7 @@ def _rows_of(path):
     here = path.parent
     return [n if _is_address(n) or not (here/n).exists() else str(here/n) for n in names if n]
 
-# %% ../../nbs/training/05_scoring.ipynb #f8773c2a
+# %% ../../nbs/training/05_scoring.ipynb #591df497
 def list_images(
     where,  # A file, folder, address, table (one of `table_suffixes`) or list of names (.txt); or a list of these
     out=None # What is written there, and below its folder of parts, is left out
@@ -53,7 +52,7 @@ def parts_folder(
     "Return the folder of the parts of an output that is not finished"
     return Path(out).with_name(f'{Path(out).name}.parts')
 
-# %% ../../nbs/training/05_scoring.ipynb #267b54ec
+# %% ../../nbs/training/05_scoring.ipynb #6ab99a94
 def shard_of(
     shard:str # 'k/n', k from 1 to n, or 'auto': from RANK and WORLD_SIZE, or from Slurm's variables of a job array
 ): # (k, n)
@@ -72,7 +71,7 @@ def shard_of(
     if not 1 <= k <= n: raise AdsError(f'shard {k}/{n}: expected a number from 1 to {n} before the slash')
     return k,n
 
-# %% ../../nbs/training/05_scoring.ipynb #6104d007
+# %% ../../nbs/training/05_scoring.ipynb #4ea35b59
 def _content(name):
     "A path, or the bytes behind an address"
     if not _is_address(name): return name
@@ -100,7 +99,7 @@ def _ahead(read, names, n_threads, n):
         while waiting: yield waiting.popleft().result()
     finally: pool.shutdown(cancel_futures=True)
 
-# %% ../../nbs/training/05_scoring.ipynb #b9808434
+# %% ../../nbs/training/05_scoring.ipynb #2fc1e94b
 class _Scorer:
     "Probabilities of batches by an engine"
     def __init__(self, predictor, engine, bs):
@@ -131,7 +130,7 @@ def _part(scorer, names, stream, top_k):
     flush()
     return prediction_table(scorer.predictor, names, probs, reasons, top_k)
 
-# %% ../../nbs/training/05_scoring.ipynb #4ac43bcc
+# %% ../../nbs/training/05_scoring.ipynb #df76da4e
 _formats = ('.csv', '.parquet')
 
 def _write_part(table, path):
@@ -154,7 +153,7 @@ def _join(parts, out):
         with pq.ParquetWriter(p, first) as writer:
             for part in parts: writer.write_table(pq.read_table(part).cast(first))
 
-# %% ../../nbs/training/05_scoring.ipynb #8447dbd3
+# %% ../../nbs/training/05_scoring.ipynb #00706187
 def _identity(predictor):
     "What determines predictions, as a digest"
     reader = [] if predictor.text_head is None else [zlib.crc32(v.numpy()) for v in predictor.text_head.state().values()]
@@ -185,7 +184,7 @@ def _opened(predictor, names, out, top_k, engine, part, bs):
         'settings to go on, remove it to begin anew, or take another output')
     return folder,about['engine']
 
-# %% ../../nbs/training/05_scoring.ipynb #1fae7a16
+# %% ../../nbs/training/05_scoring.ipynb #83f622fc
 def _remaining(seconds): return f'{seconds/3600:.1f} h' if seconds > 5400 else f'{seconds/60:.0f} min' if seconds > 90 else f'{seconds:.0f} s'
 
 def score_images(
