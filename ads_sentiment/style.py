@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['style', 'palette', 'marker_shapes', 'split_colors', 'LightFigure', 'new_figure', 'in_style', 'backbone_style',
-           'need_table', 'short_name', 'name_rows', 'rgb_images', 'thumbnail', 'save_figure']
+           'need_table', 'short_name', 'short_names', 'name_rows', 'rgb_images', 'thumbnail', 'save_figure']
 
 # %% ../nbs/01_style.ipynb #bf4b9ce9
 import base64,functools,io
@@ -92,13 +92,33 @@ def need_table(
     return df.reset_index(drop=True)
 
 # %% ../nbs/01_style.ipynb #8508bdc0
+def _short_member(s, n):
+    "Shorten the name of a member of an ensemble in its middle"
+    head = max(1, (n-1)//3)
+    return s if len(s) <= n else s[:head] + '…' + s[len(s)-max(1, n-1-head):]
+
 def short_name(
     s,        # Any name
     n:int=30  # Greatest length, in characters
 )->str: # One line of at most `n` characters
     "Shorten a name for a figure"
     s = ' '.join(str(s).split())
+    members = s.split('+')
+    each = (n+1)//len(members) - 1 # characters of a member
+    if len(s) > n and len(members) > 1 and each >= 4: s = '+'.join(_short_member(m, each) for m in members)
     return s if len(s) <= n else s[:n-1].rstrip() + '…'
+
+# %% ../nbs/01_style.ipynb #f635d186
+def short_names(
+    names,    # Names of one figure
+    n:int=30  # Greatest length, in characters
+)->list: # Shortened names, in the same order; different names stay different
+    "Shorten the names of one figure"
+    names = [' '.join(str(s).split()) for s in names]
+    alike = {}
+    for s in dict.fromkeys(names): alike.setdefault(short_name(s, n), []).append(s)
+    number = {s: f' ({i})' for group in alike.values() if len(group)>1 for i,s in enumerate(group, 1)}
+    return [short_name(s, n-len(number.get(s, ''))) + number.get(s, '') for s in names]
 
 # %% ../nbs/01_style.ipynb #6d54a2ea
 def name_rows(

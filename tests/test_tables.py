@@ -521,6 +521,36 @@ def test_prepare_writes_what_study_reads(root, truth, tmp_path, capsys):
     ads = load_ads(tmp_path/'prepared'/'ads.csv')
     assert set(ads.vocab)=={'image', 'split', "Children's", 'Film Noir', 'Sci-Fi'} and ads.targs.image.sum()==truth.Drama.sum()
 
+def prepared_table(root, truth, tmp_path, folder='prepared'):
+    "The table that ads_prepare writes, of images that lie outside its folder"
+    write(pd.DataFrame(dict(fname=truth.index, labels=[json.dumps(l) for l in lists(truth)])), root/'all.csv')
+    ads_prepare(root/'all.csv', tmp_path/folder, 32)
+    (root/'all.csv').unlink()
+    return tmp_path/folder/'ads.csv'
+
+def test_prepared_images_keep_their_originals(root, truth, tmp_path):
+    ads = load_ads(prepared_table(root, truth, tmp_path))
+    assert {p.resolve() for p in ads.originals}=={(root/f).resolve() for f in truth.index}
+    assert all(p.parent.parent==tmp_path/'prepared' for p in ads.paths) and 'original' not in ads.understood
+    again,_ = prepare_images(ads, tmp_path/'again', size=16) # of prepared images: words are read in the first ones
+    assert again.originals.tolist()==ads.originals.tolist()
+    dls = ads_dataloaders(again, 16)
+    assert set(word_files(dls, dls.test.items))<=set(ads.originals)
+    assert again.to_table(tmp_path).original_file.tolist()==[os.path.relpath(p, tmp_path) for p in ads.originals]
+
+def test_originals_that_are_gone_are_told_in_one_line(root, truth, tmp_path):
+    here = tmp_path/'here'
+    shutil.copytree(root, here)
+    path = prepared_table(here, truth, tmp_path)
+    (here/truth.index[0]).unlink()
+    ads = load_ads(path)
+    assert f'1 of {len(ads)} original images are not on disk' in ads.summary() and '\n' not in ads.summary()
+    gone = ads.originals==ads.paths
+    assert gone.sum()==1 and ads.originals[~gone].map(Path.is_file).all()
+    shutil.rmtree(here)
+    ads = load_ads(path)
+    assert ads.originals is None and f'{len(ads)} of {len(ads)} original images' in ads.understood
+
 def test_what_cannot_be_written_is_refused(root, truth):
     ads = csv_ads(pd.DataFrame(dict(fname=truth.index, labels=lists(truth))), root=root)
     odd = replace(ads, targs=ads.targs.rename(columns=dict(Drama='image', Action=' padded')))

@@ -88,15 +88,17 @@ def _short(p): return f'{p:.2f}' if p>=.005 else f'{p:.1g}'
 
 def bar_html(
     prob:float,    # 0 to 1
-    thresh:float,  # 0 to 1
+    thresh:float,  # 0 to 1; inf: never predicted
     predicted:bool # Is the label predicted?
 )->str:
     "Return HTML with a probability as a bar, its threshold as a line, and both as numbers"
     filled = _styled('', f'width:{100*prob:.1f}%;height:12px;background:{"#0072B2" if predicted else "#999999"}')
     left = f'left:{100*min(thresh, .99):.1f}%'
     line = _styled('', f'position:absolute;{left};top:-3px;width:2px;height:18px;background:#D55E00')
+    if np.isinf(thresh): line = ''
     bar = _styled(filled + line, 'position:relative;flex:0 0 150px;height:12px;background:#eeeeee')
     text = f'{_short(prob)} {"≥" if prob>=thresh else "<"} {_short(thresh)}{" predicted" if predicted else ""}'
+    if np.isinf(thresh): text = f'{_short(prob)}, never predicted'
     css = f'white-space:nowrap;font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}'
     return _styled(bar + _styled(text, css, 'span'),
                    'display:flex;align-items:center;gap:10px;height:24px;line-height:24px', more='class="ads-bar"')

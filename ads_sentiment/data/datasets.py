@@ -21,7 +21,7 @@ from .demo import draw_ads
 from ads_sentiment.data.table_files import (annotator_columns, find_column, find_images, image_suffixes, read_table,
     table_suffixes)
 from .table_splits import split_names, whole_split
-from .tables import understand
+from .tables import original_column, understand
 from .votes import read_votes
 
 # %% ../../nbs/data/06_datasets.ipynb #590f7d9d
@@ -148,6 +148,17 @@ def _repr_html_(self:AdsData): return f'<p>{self.summary()}</p>{self.counts().T.
 # %% ../../nbs/data/06_datasets.ipynb #3e06fb8e
 def _ordered(split): return pd.concat([split[split==p] for p in ('train', 'valid', 'test')])
 
+# %% ../../nbs/data/06_datasets.ipynb #81a12df3
+def _with_originals(ads, root, names):
+    "Add the files from which the images were prepared, where they are on disk; the others are told in `understood`"
+    files = names.loc[ads.paths.index].map(lambda n: Path(os.path.normpath(Path(root)/n)))
+    here = files.map(lambda p: p.is_file())
+    if here.all(): return replace(ads, originals=files)
+    note = (f'{(~here).sum():,} of {len(files):,} original images are not on disk, such as {files[~here].iloc[0]}; '
+            'words are read in the prepared ones')
+    originals = files.where(here, ads.paths) if here.any() else None
+    return replace(ads, originals=originals, understood='; '.join(filter(None, [ads.understood, note])))
+
 # %% ../../nbs/data/06_datasets.ipynb #f3e7224e
 @reopens
 def csv_ads(
@@ -165,7 +176,8 @@ def csv_ads(
     split = split_ads(got.targs.index, seed) if got.split is None else _ordered(got.split)
     root = Path(root) if root is not None else Path() if frame else Path(csv).parent
     name = 'table' if frame else Path(csv).stem
-    return _ads_data(name, root, got.targs, split, understood='; '.join(got.notes), find=find_images)
+    ads = _ads_data(name, root, got.targs, split, understood='; '.join(got.notes), find=find_images)
+    return ads if got.originals is None else _with_originals(ads, root, got.originals)
 
 # %% ../../nbs/data/06_datasets.ipynb #e7fb2145
 def _reads_back(ads, table):
@@ -181,11 +193,12 @@ def _reads_back(ads, table):
 def to_table(
     self:AdsData,
     folder # Folder that paths are relative to
-)->pd.DataFrame: # Columns image, then labels or a column of each label, and split
+)->pd.DataFrame: # Columns image, then labels or a column of each label, split, and the original files if there are any
     "Return a table that `csv_ads` reads as the same data; raises an `AdsError` for labels that can't be written"
-    base = pd.DataFrame(dict(image=[Path(os.path.relpath(p, folder)).as_posix() for p in self.paths],
-                             split=self.split.to_numpy()))
-    columns = pd.concat([base[['image']], self.targs.reset_index(drop=True), base[['split']]], axis=1)
+    def relative(paths): return [Path(os.path.relpath(p, folder)).as_posix() for p in paths]
+    base = pd.DataFrame(dict(image=relative(self.paths), split=self.split.to_numpy()))
+    if self.originals is not None: base[original_column] = relative(self.originals)
+    columns = pd.concat([base[['image']], self.targs.reset_index(drop=True), base.drop(columns='image')], axis=1)
     lists = base.assign(labels=[json.dumps(l, ensure_ascii=False) for l in self.items().labels])
     for table in (columns, lists):
         if _reads_back(self, table): return table

@@ -9,7 +9,7 @@ __all__ = ['check_preds', 'check_thresholds', 'log_odds', 'decide', 'ratio', 'f1
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #f54794c9
 from ..core import AdsError, check_whole
-from ..style import backbone_style, in_style, need_table, new_figure, short_name
+from ..style import backbone_style, in_style, need_table, new_figure, short_name, short_names
 import numpy as np, pandas as pd, torch
 from matplotlib.figure import Figure
 from sklearn import metrics as skm
@@ -219,7 +219,7 @@ def ece(preds, targs, n_bins:int=10)->float: # In 0..1; 0 is perfect
 def _calibration_curve(top, below, c, name, i):
     "Draw one table of `calibration` on the axes of shares and those of counts"
     filled = c[c.n>0]
-    top.plot(filled.mean_prob, filled.share, **backbone_style(i), ms=5, label=short_name(name))
+    top.plot(filled.mean_prob, filled.share, **backbone_style(i), ms=5, label=name)
     below.stairs(c.n, [*c.low, c.high.iloc[-1]], color=backbone_style(i)['color'])
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #c43188fc
@@ -233,7 +233,7 @@ def plot_calibration(
     fig = new_figure(4.6, 4.8)
     top,below = fig.subplots(2, 1, sharex=True, height_ratios=[3,1])
     top.plot([0,1], [0,1], color='#888888', lw=1, ls=':')
-    for i,(name,c) in enumerate(tables.items()): _calibration_curve(top, below, c, name, i)
+    for i,(name,c) in enumerate(zip(short_names(tables), tables.values())): _calibration_curve(top, below, c, name, i)
     top.set(ylabel='share of positives', xlim=(0,1), ylim=(-.02,1.02))
     below.set(xlabel='probability', ylabel='decisions')
     below.set_yscale('symlog', linthresh=1)

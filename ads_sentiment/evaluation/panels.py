@@ -22,6 +22,7 @@ from scipy.stats import beta, betabinom, binom, hypergeom
 def _vote_cells(table, annotators, vocab=None):
     "Count images by label and by (m annotators, k votes): m, k (cells,) and 0/1 (images, labels, cells)"
     if vocab is not None: table = table[[choose(l, table.columns, 'label') for l in vocab]]
+    if 'macro' in table: raise AdsError("a label is called 'macro', as the row of the mean; rename it")
     votes,asked = checked_votes(table, annotators)
     m,k = np.array([(m,k) for m in np.unique(asked).astype(int) for k in range(m+1)]).T
     return m, k, (votes.to_numpy()[...,None]==k) & (asked[...,None]==m), list(votes.columns)

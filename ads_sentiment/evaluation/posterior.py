@@ -36,6 +36,9 @@ class Coins:
         yes = k*np.log(a) + (m-k)*np.log(1-a) - np.logaddexp(0, -z)
         no = k*np.log(1-b) + (m-k)*np.log(b) - np.logaddexp(0, z)
         return softmax(np.log(self.share)[:,None] + np.logaddexp(yes, no).sum(-1), axis=0).T, expit(yes-no)
+def _mixed(kind, x):
+    "Mean over the kinds of an image: probabilities (images, kinds), and values for each kind (kinds, images, labels)"
+    return (kind.T[...,None]*x).sum(0)
 
 # %% ../../nbs/evaluation/05_posterior.ipynb #85b0cdb1
 def _coins(kind, t, k, m, strength):
@@ -122,7 +125,7 @@ def two_coin(
     for n in range(1, check_whole('max_iter', max_iter)+1):
         prior,before = _prior(z, t),t
         kind,by_kind = coins.expect(prior, k, m)
-        t = (kind.T[...,None]*by_kind).sum(0)
+        t = _mixed(kind, by_kind)
         if np.abs(t-before).max() < tol or n==max_iter: break
         coins = _coins(kind, by_kind, k, m, strength)
     def framed(x): return pd.DataFrame(x, table.index, table.columns)
@@ -154,7 +157,7 @@ def _joint(fit):
     "Probabilities (true or false, images, labels) that the next annotator names the label, and that it is left out"
     kind,t = fit.coins.expect(log_odds(fit.prior.to_numpy()), fit.votes.to_numpy(), fit.annotators.to_numpy()[:,None])
     a,b = fit.coins.sensitivity[:,None],fit.coins.specificity[:,None]
-    def mean(true, false): return np.stack([(kind.T[...,None]*x).sum(0) for x in (t*true, (1-t)*false)])
+    def mean(true, false): return np.stack([_mixed(kind, x) for x in (t*true, (1-t)*false)])
     return mean(a, 1-b),mean(1-a, b)
 
 def next_vote(
@@ -252,7 +255,7 @@ def add_votes(
     k.loc[table.index] += table.astype(int)
     asked.loc[table.index] += m[:,0].astype(int)
     kind,t = fit.coins.expect(log_odds(fit.prior.to_numpy()), k.to_numpy(), asked.to_numpy()[:,None])
-    return replace(fit, posterior=pd.DataFrame((kind.T[...,None]*t).sum(0), *k.axes), votes=k, annotators=asked,
+    return replace(fit, posterior=pd.DataFrame(_mixed(kind, t), *k.axes), votes=k, annotators=asked,
                    kinds=pd.DataFrame(kind, *fit.kinds.axes))
 
 # %% ../../nbs/evaluation/05_posterior.ipynb #1e0816af

@@ -391,7 +391,7 @@ def _show_prob(
     ax,           # Axes
     label:str,    # Name of the label
     prob:float,   # Its probability
-    thresh:float, # Its threshold
+    thresh:float, # Its threshold; inf: never predicted
     tag:str,      # One of `outcome_styles`, shown below, or ''
     yes,          # Is it predicted?
     seen=None     # Its probability without any words; `None`: the model reads none
@@ -402,11 +402,11 @@ def _show_prob(
         ax.text(0, -.95 if seen is None else -1.12, f'{mark} {tag}', va='top', fontweight='bold', color=color)
     ax.barh(0, 1, height=.3, color='#eeeeee')
     ax.barh(0, prob, height=.3, color='#0072B2' if yes else '#999999')
-    ax.vlines(thresh, -.28, .28, color='#D55E00', lw=2)
+    if np.isfinite(thresh): ax.vlines(thresh, -.28, .28, color='#D55E00', lw=2)
     ax.text(0, .34, short_name(label, 22), fontweight='bold', va='bottom')
     p,t = _short_prob(prob),_short_prob(thresh)
-    compared = f"{p} {'≥' if prob>=thresh else '<'} {t}"
-    ax.text(0, -.34, f"{compared}: {'predicted' if yes else 'not predicted'}", va='top', fontsize=8)
+    compared = f"{p} {'≥' if prob>=thresh else '<'} {t}: {'predicted' if yes else 'not predicted'}"
+    ax.text(0, -.34, f'{p}: never predicted' if np.isinf(thresh) else compared, va='top', fontsize=8)
     if seen is not None: ax.text(0, -.72, f'{_short_prob(seen)} without words', va='top', fontsize=8, color='#555555')
     ax.set(xlim=(0, 1), ylim=(-1.6, 1.6))
     ax.axis('off')

@@ -36,7 +36,7 @@ def _no_list(x, what):
 
 def label_prompts(
     labels,                # Names of the labels
-    meanings=None,         # From `read_labels`, or a dict from label to words ('a, b' or a list); default: the label only
+    meanings=None,         # From `read_labels`, or a dict from label to words ('a, b' or a list); default: none
     templates=ad_templates # Sentences with {} where a word goes
 )->dict: # Label -> list of sentences, in the order of `labels`
     "Write sentences about each label: every template with the label and with each word of its meaning"
@@ -44,7 +44,8 @@ def label_prompts(
     _no_list(templates, 'templates')
     labels,templates = [str(l) for l in labels],list(templates)
     twice = [l for i,l in enumerate(labels) if l in labels[:i]]
-    if twice or not labels: raise AdsError(f'labels: found {f"{twice[0]!r} twice" if twice else "none"}; expected different names')
+    if not labels: raise AdsError('labels: found none; expected at least one')
+    if twice: raise AdsError(f'labels: found {twice[0]!r} twice; expected different names')
     if isinstance(meanings, pd.DataFrame): meanings = dict(zip(meanings.label, meanings.meaning))
     if meanings is None: meanings = dict.fromkeys(labels, '')
     odd = [t for t in templates if t.count('{}')!=1]
@@ -59,7 +60,8 @@ def _open_clip():
     "The package, or an `AdsError` that says how to get it"
     try: import open_clip
     except ImportError:
-        raise AdsError("comparing images with sentences needs open-clip-torch: pip install 'ads_sentiment[prompts]'") from None
+        raise AdsError('comparing images with sentences needs open-clip-torch: '
+                       "pip install 'ads_sentiment[prompts]'") from None
     return open_clip
 
 def _tag_settings(oc, name, tag):
@@ -71,14 +73,16 @@ def _tag_settings(oc, name, tag):
                        'All: open_clip.list_models()')
     if tag is None: return {}
     tags = oc.list_pretrained_tags_by_model(name)
-    if not tags: raise AdsError(f'OpenCLIP publishes no weights of {name}; take pretrained=None, with file=PATH or random')
+    if not tags: raise AdsError(f'OpenCLIP publishes no weights of {name}; take pretrained=None: file=PATH or random')
     return oc.get_pretrained_cfg(name, choose(tag, tags, f'pretrained weights of {name}'))
 
 # %% ../../nbs/models/08_prompts.ipynb #5af85656
+_usual_files = ['open_clip_model.safetensors', 'open_clip_pytorch_model.bin']
+
 def _weights_file(cfg, name, tag):
     "The file of published weights, from the cache of the Hub or downloaded"
     repo,file = os.path.split(cfg['hf_hub'])
-    files = [f'{Path(file).stem}.safetensors', file] if file else ['open_clip_model.safetensors', 'open_clip_pytorch_model.bin']
+    files = [f'{Path(file).stem}.safetensors', file] if file else _usual_files
     for f in files:
         try: return from_hub(repo, f)
         except DownloadError as e: why = ' '.join(str(e).split())
@@ -122,8 +126,8 @@ def clip_model(
     if file is None and cfg: file = _weights_file(cfg, name, pretrained)
     model,tokenizer = _build(oc, name, cfg, seed)
     if file is not None: _load_weights(oc, model, file, name)
-    transform = oc.transform.image_transform_v2(oc.transform.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-    return model.eval().to(ads_device()),transform,tokenizer
+    settings = oc.transform.PreprocessCfg(**model.visual.preprocess_cfg)
+    return model.eval().to(ads_device()),oc.transform.image_transform_v2(settings, is_train=False),tokenizer
 
 # %% ../../nbs/models/08_prompts.ipynb #d53aa9a1
 class ZeroShot:
@@ -146,8 +150,9 @@ class ZeroShot:
 
     @torch.no_grad()
     def _encode_prompts(self, tokenizer): # (labels, width), rows of length 1
-        rows = [self.model.encode_text(tokenizer(p).to(ads_device()), normalize=True).mean(0) for p in self.prompts.values()]
-        return torch.nn.functional.normalize(torch.stack(rows), dim=-1)
+        tokens = [tokenizer(p).to(ads_device()) for p in self.prompts.values()]
+        rows = torch.stack([self.model.encode_text(t, normalize=True).mean(0) for t in tokens])
+        return torch.nn.functional.normalize(rows, dim=-1)
 
     @property
     def vocab(self)->list: return list(self.prompts)

@@ -38,7 +38,8 @@ def can_read()->bool:
 def check_reader():
     "Raise an `AdsError` unless the package that reads words is installed"
     if can_read(): return
-    raise AdsError("reading words needs rapidocr-onnxruntime: pip install 'ads_sentiment[text]'; or take words=False")
+    raise AdsError("reading words needs rapidocr-onnxruntime: pip install 'ads_sentiment[text]'; "
+                   'or use a model that is trained with words=False')
 
 # %% ../../nbs/models/06_words.ipynb #efc29e92
 _local = threading.local()

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from ..core import AdsError
-from ..style import (backbone_style, in_style, name_rows, need_table, new_figure, rgb_images, short_name,
+from ..style import (backbone_style, in_style, name_rows, need_table, new_figure, rgb_images, short_name, short_names,
     split_colors, thumbnail)
 
 # %% ../../nbs/study/00_figures.ipynb #5aae2dea
@@ -219,7 +219,8 @@ def plot_results(
     fig = new_figure(10.4 if annotator else 9, 1.4 + .55*len(results))
     axs = fig.subplots(1, 2+len(annotator), sharey=True)
     for ax,args in zip(axs, _scores+annotator): _score_panel(ax, results, *args)
-    name_rows(axs[0], [f'{short_name(b, 28)}\n{short_name(w, 34)}' for b,w in zip(results.backbone, results.weights)])
+    names = short_names(results.backbone, 28)
+    name_rows(axs[0], [f'{b}\n{short_name(w, 34)}' for b,w in zip(names, results.weights)])
     for ax in axs[1:]:
         ax.tick_params(axis='y', length=0)
         ax.grid(axis='x')
@@ -259,8 +260,7 @@ def plot_per_label(
     name_rows(ax, [f'{short_name(l)}  ({n:,})' for l,n in base.positives.items()])
     keys = [Line2D([], [], ls='', ms=6, **backbone_style(i)) for i in range(len(names))]
     keys.append(Line2D([], [], ls='', marker='|', ms=10, mew=1.6, color='#555555'))
-    fig.legend(keys, [short_name(n) for n in names] + ['baseline: predicting it for every image'], loc='outside upper center',
-        ncols=3)
+    fig.legend(keys, [*short_names(names), 'baseline: predicting it for every image'], loc='outside upper center', ncols=3)
     ax.set_xlim(-.01, 1.06*np.nanmax([*d.f1, *base.f1, .1]))
     ax.set_xlabel('F1 on the test set (in brackets: test images with the label)')
     return fig
