@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Count', 'Probability', 'Name', 'TrainedOn', 'PredictorInfo', 'package_versions', 'save_predictor', 'add_scores',
            'probability_columns', 'prediction_columns', 'image_files', 'image_column', 'named_images', 'Predictor',
-           'prediction_table', 'load_predictor']
+           'prediction_table', 'predictor_folder', 'load_predictor']
 
 # %% ../../nbs/training/01_predictor.ipynb #2512bf86
 from ..core import AdsError, atomic_write, check_whole, checked, checked_from, ads_device
@@ -237,7 +237,7 @@ def prediction_table(
     if read: table.loc[read, 'predicted'] = _decided(predictor, probs[read], top_k)
     return pd.concat([table, prediction_columns(probs, predictor.vocab, predictor.thresholds)], axis=1)
 
-def _predict_batch(predictor, names, images):
+def _predict_batch(predictor, names, images, top_k=None):
     "Predictions for a few images, as in `Predictor.predict`"
     xs,reasons = {},['']*len(images)
     for i,im in enumerate(images):
@@ -247,20 +247,22 @@ def _predict_batch(predictor, names, images):
     if xs:
         words = picture_words([images[i] for i in read]) if predictor.text_head else None
         probs[read] = predictor.probabilities(torch.stack(list(xs.values())), words)
-    return prediction_table(predictor, names, probs, reasons)
+    return prediction_table(predictor, names, probs, reasons, top_k)
 
 # %% ../../nbs/training/01_predictor.ipynb #c33d0e88
 @patch
 def predict(
     self:Predictor,
     images,   # A file, a folder, bytes, an open Pillow image; a list of these; or a DataFrame with a column of files
-    bs:int=16 # Images in a batch
+    bs:int=16, # Images in a batch
+    top_k:int=None # Predict so many labels per image, most probable first; default: by thresholds
 )->pd.DataFrame: # Columns file, predicted ('|' between labels), reason, then those of `prediction_columns`
     "Predict labels and probabilities; an unreadable image has a reason. Raises an `AdsError` for what is no image"
     check_whole('bs', bs)
+    if top_k is not None: check_whole('top_k', top_k, 1, len(self.vocab))
     names,images = named_images(images)
     batches = progress(range(0, len(images), bs), comment='predicting')
-    return pd.concat([_predict_batch(self, names[i:i+bs], images[i:i+bs]) for i in batches], ignore_index=True)
+    return pd.concat([_predict_batch(self, names[i:i+bs], images[i:i+bs], top_k) for i in batches], ignore_index=True)
 
 # %% ../../nbs/training/01_predictor.ipynb #fa5b9bc0
 _scores = dict(macro_f1='macro-F1', mean_ap='mAP')
@@ -316,8 +318,10 @@ def _load_text_head(path, n_labels):
 def _head_shapes(n): return (TextFeatures.width,),(TextFeatures.width, n),(n,)
 
 # %% ../../nbs/training/01_predictor.ipynb #08664bee
-def _predictor_folder(folder):
-    "The folder of a predictor, or of the only one in a run"
+def predictor_folder(
+    folder # Of a predictor, or of a run with one
+)->Path:
+    "Return the folder of a predictor; raises an `AdsError` for anything else"
     expected = 'expected a folder of one backbone of a run, such as runs/demo/efficientnet_lite0'
     if not str(folder).strip(): raise AdsError(f"the predictor's folder is empty text; {expected}")
     folder = Path(folder)
@@ -335,7 +339,7 @@ def load_predictor(
     folder # Written by `save_predictor`, such as `runs/demo/efficientnet_lite0`, or a run with one predictor
 )->Predictor:
     "Open a predictor folder; raises an `AdsError` that says what is missing or does not fit"
-    folder = _predictor_folder(folder)
+    folder = predictor_folder(folder)
     path = folder/'predictor.json'
     info = checked_from(PredictorInfo, read_json(path, what='predictor.json'), str(path))
     model,_ = build_model(info.backbone, info.recipe, len(info.vocab), info.pipeline.size, 'random')
