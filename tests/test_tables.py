@@ -1,12 +1,16 @@
 "Tables and votes that people have: each is read rightly, or refused with the way out; none is silently wrong."
-import json,time
+import json,os,shutil,time
 from dataclasses import replace
+from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from ads_sentiment.evaluation.agreement import agreement, one_annotator
 from ads_sentiment.core import AdsError
+from ads_sentiment.data.images import prepare_images
+from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.data.datasets import data_kind, csv_ads, demo_ads, folder_ads, load_ads, votes_ads
 from ads_sentiment.training.head_fit import soft_targs
+from ads_sentiment.training.learner import word_files
 from ads_sentiment.training.predictor import load_predictor
 from ads_sentiment.study.study import run_study
 from ads_sentiment.data.votes import read_votes, write_label_studio, write_votes
