@@ -53,6 +53,7 @@ from .explain.confusions import *
 from .explain.errors import *
 from .explain.disagreement import *
 from .explain.pointing import *
+from .explain.slices import *
 from .study.figures import *
 from .study.wording import *
 from .study.findings import *

@@ -1,6 +1,7 @@
-"""Does `shortcuts` name a planted shortcut first, and does it find nothing without one? 20 demos of 500 drawn ads (seeds 100 to 119) as they are, and five of
-them with the training and validation images of one label changed: darkened, recompressed or blurred, in three strengths. The test images stay as they
-were. Tested are the held-out predictions of the training and validation images. `slices` is asked too: how many columns does the loss depend on?"""
+"""Does `shortcuts` name a planted shortcut first, and does it find nothing without one? 20 demos of 500 drawn ads (seeds 100 to 119) as they are, and four of
+them with the training and validation images of one label changed: darkened, recompressed or blurred, in two strengths. The test images stay as they
+were. Tested are the held-out predictions of the training and validation images. `slices` is asked too: how many columns does the loss depend on? The
+margin of `shortcuts` was chosen on other demos (seeds 0 to 2 and 27 to 40), where `Alert`, an eye with many edges, went with sharpness."""
 import io, shutil, tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,8 @@ from ads_sentiment.explain.interpretation import MultiLabelInterpretation
 from ads_sentiment.explain.slices import image_facts
 from ads_sentiment.training.learner import recipe_learner
 
-seeds,n_planted,label,share = range(100, 120),5,'Creative',.7
-strengths = dict(darkened=[.8, .6, .4], recompressed=[20, 10, 5], blurred=[.7, 1.5, 3])
+seeds,planted,label,share = range(100, 120),range(100, 120, 5),'Creative',.8
+strengths = dict(darkened=[.6, .4], recompressed=[15, 5], blurred=[1.5, 3])
 columns = dict(darkened=['brightness', 'contrast'], recompressed=['bits_per_pixel', 'kilobytes'], blurred=['sharpness', 'bits_per_pixel', 'kilobytes'])
 
 def encoded(im, quality=60):
@@ -61,11 +62,11 @@ def measure(ads, folder, seed, kind='none', strength=np.nan):
 
 def main():
     rows = []
-    for k,seed in enumerate(seeds):
+    for seed in seeds:
         folder = Path(tempfile.mkdtemp())
         ads = demo_ads(folder/'ads', n=500, seed=seed)
         rows.append(measure(ads, folder, seed))
-        if k < n_planted:
+        if seed in planted:
             for kind,strength in [(kind, s) for kind,values in strengths.items() for s in values]:
                 new = Path(tempfile.mkdtemp(dir=folder))
                 rows.append(measure(plant(ads, new, kind, strength, seed), folder, seed, kind, strength))

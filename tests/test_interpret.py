@@ -111,7 +111,7 @@ def test_agreement(interp, p, t, y):
     votes,annotators = made_up()[2:]
     agree = np.array([np.nan if not k.any() else (k*(k-1)).sum()/((m-1)*k.sum()) for k,m in zip(votes, annotators)])
     close(interp.image_agreement(), agree)
-    table = interp.by_agreement(n_boot=50)
+    table = interp.by(interp.image_agreement(), n_boot=50)
     assert table.images.sum() == np.isfinite(agree).sum() and len(table)>2
     for k,r in enumerate(table.itertuples()):
         i = (agree>=r.low) & ((agree<r.high) if k<len(table)-1 else (agree<=r.high))
@@ -181,7 +181,7 @@ def test_one_pass_and_small(size):
 def test_data_without_votes_say_so():
     p,t,*_ = made_up()
     interp = MultiLabelInterpretation.from_preds(p, t, vocab)
-    with pytest.raises(AdsError, match='there are no votes'): interp.by_agreement()
+    with pytest.raises(AdsError, match='there are no votes'): interp.plot_by_agreement()
 
 def test_one_label(interp, p, t, y):
     "The averages of a single label are its binary scores; over ads they are those of its column beside an empty one"

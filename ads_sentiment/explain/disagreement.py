@@ -12,9 +12,9 @@ from fastcore.meta import delegates
 from matplotlib.figure import Figure
 from ..core import AdsError, check_whole, choose
 from ..evaluation.bootstrap import bootstrap_sums, percentile_interval
-from ..evaluation.metrics import f1_from_counts
 from .interpretation import MultiLabelInterpretation, ratio_or_nan
-from ..style import in_style, new_figure, palette
+from .slices import draw_parts, name_parts, ratio_ci
+from ..style import in_style, new_figure
 
 # %% ../../nbs/explain/06_disagreement.ipynb #9552c483
 def _votes(self):
@@ -32,40 +32,6 @@ def image_agreement(self:MultiLabelInterpretation
     k,m = _votes(self)
     agreement = ratio_or_nan((k*(k-1)).sum(1), ((m-1)*k).sum(1))
     return pd.Series(agreement, pd.Index(self.files, name='image'), name='agreement')
-
-# %% ../../nbs/explain/06_disagreement.ipynb #2f92c2d6
-def _ratio_ci(name, num, den, n_boot, level, seed):
-    "Columns `name`, _low, _high: the ratio of sums of `num` and `den`, images x bins, with its interval over images"
-    draws = bootstrap_sums(np.hstack([num, den]), check_whole('n_boot', n_boot), seed)
-    low,high = percentile_interval(ratio_or_nan(*np.hsplit(draws, 2)), level).to_numpy().T
-    return {name: ratio_or_nan(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
-
-# %% ../../nbs/explain/06_disagreement.ipynb #b8654862
-def _agreement_bins(a, n_bins):
-    "Edges of bins with about as many images each, and images x bins: 1 where the agreement `a` is in the bin, else 0"
-    if not np.isfinite(a).any(): raise AdsError('no image has an agreement; there is nothing to compare')
-    edges = np.unique(np.nanquantile(a, np.linspace(0, 1, check_whole('n_bins', n_bins)+1)))
-    if len(edges)<2: raise AdsError('all images have the same agreement; there is nothing to compare')
-    bins = pd.cut(a, edges[:-1].tolist()+[np.inf], right=False, labels=False)
-    return edges, (bins[:,None]==np.arange(len(edges)-1)).astype(np.float64)
-
-# %% ../../nbs/explain/06_disagreement.ipynb #f88d3547
-@patch
-def by_agreement(self:MultiLabelInterpretation,
-    n_bins:int=4,    # Number of bins; fewer, if many images have the same agreement
-    n_boot:int=1000, # Number of bootstrap draws of images
-    level:float=.95, # Coverage of the intervals
-    seed:int=42
-)->pd.DataFrame: # One row per bin: low, high, images, labels (per image); f1, loss, recall, each with _low and _high
-    "Scores on images with more or less agreement of the annotators"
-    edges,at = _agreement_bins(self.image_agreement().to_numpy(), n_bins)
-    hits,positives = (self.targs & self.decoded).sum(1, dtype=int)[:,None],self.targs.sum(1, dtype=int)[:,None]
-    f1 = f1_from_counts(hits, positives + self.decoded.sum(1, dtype=int)[:,None])
-    boot = (n_boot, level, seed)
-    return pd.DataFrame(dict(low=edges[:-1], high=edges[1:],
-        images=at.sum(0).astype(int), labels=ratio_or_nan((at*positives).sum(0), at.sum(0)),
-        **_ratio_ci('f1', at*f1, at, *boot), **_ratio_ci('loss', at*self.losses.numpy()[:,None], at, *boot),
-        **_ratio_ci('recall', at*hits, at*positives, *boot)))
 
 # %% ../../nbs/explain/06_disagreement.ipynb #ad06cff9
 def _vote_bins(self):
@@ -103,8 +69,8 @@ def by_votes(self:MultiLabelInterpretation,
     decisions,positives = at.sum(1).astype(np.float64),_count(at, self.targs)
     boot = (n_boot, level, seed)
     return pd.DataFrame(dict(low=low, high=high, decisions=at.sum((0,1)), positives=positives.sum(0).astype(int),
-        **_ratio_ci('predicted', _count(at, self.decoded), decisions, *boot),
-        **_ratio_ci('recall', _count(at, self.targs & self.decoded), positives, *boot)))
+        **ratio_ci('predicted', _count(at, self.decoded), decisions, *boot),
+        **ratio_ci('recall', _count(at, self.targs & self.decoded), positives, *boot)))
 
 # %% ../../nbs/explain/06_disagreement.ipynb #62d0a598
 def _compare(a, on, n_boot, level, seed):
@@ -130,31 +96,22 @@ def errors_and_agreement(self:MultiLabelInterpretation,
     rows = {kind: _compare(a, on, n_boot, level, seed) for kind,on in errors.items()}
     return pd.DataFrame(rows).T.astype(dict(images=int, images_without=int))
 
-# %% ../../nbs/explain/06_disagreement.ipynb #3103a3f8
-def _points(ax, table, column, i):
-    "A column with its intervals, joined by a line; `i` chooses colour and marker"
-    d = table.dropna(subset=[column])
-    ax.vlines(d.index, d[f'{column}_low'], d[f'{column}_high'], color=palette[i], lw=2)
-    ax.plot(d.index, d[column], color=palette[i], marker='os'[i], ms=5, lw=1.2)
-    ax.set(xlim=(-.5, len(table)-.5), ylim=(0, 1.02))
-    ax.grid(axis='y')
-
 # %% ../../nbs/explain/06_disagreement.ipynb #e9f66329
 @patch
 @in_style
-@delegates(MultiLabelInterpretation.by_agreement)
+@delegates(MultiLabelInterpretation.by_votes, but=['by', 'n_bins'])
 def plot_by_agreement(self:MultiLabelInterpretation,
-    n_bins:int=4, # Number of bins of agreement
+    bins:int=4, # Number of bins of agreement, at least 2
     **kwargs
 )->Figure:
     "F1 of ads by the agreement of their annotators, and how often a label is predicted by its number of votes"
-    a,v = self.by_agreement(n_bins, **kwargs),self.by_votes(**kwargs)
+    a,v = self.by(self.image_agreement(), bins=bins, **kwargs),self.by_votes(**kwargs)
     fig = new_figure(8.6, 3.4)
     left,right = fig.subplots(1, 2)
-    _points(left, a, 'f1', 0)
-    left.set_xticks(range(len(a)), [f'{r.low:.2f} to {r.high:.2f}\n{r.images:,} ads' for r in a.itertuples()])
+    draw_parts(left, a, 'f1')
+    name_parts(left, a)
     left.set(xlabel='agreement of the annotators of an ad', ylabel='F1 of an ad, mean')
-    _points(right, v, 'predicted', 1)
+    draw_parts(right, v, 'predicted', 1)
     right.set_xticks(range(len(v)), [f'{r.low:g}\n{r.decisions:,}' for r in v.itertuples()])
     right.set(xlabel='votes for the label (below: decisions)', ylabel='share in which it is predicted')
     return fig

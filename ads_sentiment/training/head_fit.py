@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['patience', 'split_targs', 'soft_targs', 'recipe_pos_weight', 'HeadFit', 'cosine_lr', 'CosineLR', 'BestEpoch',
            'trained_digest', 'calibrate_layer', 'feature_dls', 'only_head', 'part_logits', 'head_logits', 'fit_adam',
-           'body_groups', 'trainable_body', 'fit_lbfgs']
+           'fit_lbfgs', 'body_groups', 'trainable_body']
 
 # %% ../../nbs/training/00_head_fit.ipynb #6536f071
 from ..core import AdsError, ads_device, progress, say_once, seeded
@@ -343,6 +343,38 @@ def _fit_words(learn, problem):
     l2,history,logits,weight,bias = _solve(torch.from_numpy(x).to(ads_device()), l2s=text_l2_grid, **problem)
     return l2,history,logits,TextHead(features, to_features(weight.T.cpu().numpy()), bias.cpu().numpy())
 
+# %% ../../nbs/training/00_head_fit.ipynb #ddd1d037
+def fit_lbfgs(
+    learn,             # From `ads_learner`, with a single linear layer as head
+    folder=None,       # Where features are kept; default: the user's cache
+    epochs:int=None,   # Of training the body; default: the recipe's
+    cbs=None,          # For training the body: more callbacks
+    verbose:bool=False # Show fastai's table of epochs of the body?
+)->HeadFit:
+    "Fit the heads by LBFGS to convergence, at strengths chosen on held-out images; then the body, if the recipe trains it"
+    r,fold,found = learn.recipe,_folds(learn),{}
+    y = torch.cat([_learn_targs(learn, s) for s in ('train', 'valid')])
+    targs = np.concatenate([split_targs(learn.dls, s) for s in ('train', 'valid')])
+    used = torch.ones_like(fold, dtype=torch.bool) if r.folds else fold<0
+    held = [fold==k for k in range(max(1, r.folds))]
+    problem = dict(y=y, targs=targs, held=held, used=used, weights=recipe_pos_weight(learn.dls, r))
+    logits = []
+    if r.image:
+        found['l2'],found['history'],z = _fit_image(learn, problem, folder)
+        if r.finetune:
+            valid = (fold>=0).cpu().numpy()
+            found |= _fit_body(learn, z[valid], found['l2'], (epochs, cbs, verbose))
+            if learn.trained: z[valid] = head_logits(learn, 'valid', folder).cpu().numpy()
+        logits.append(z)
+    else: learn.model[1][-1].load_state_dict({k: 0*v for k,v in learn.model[1][-1].state_dict().items()})
+    if r.words:
+        found['text_l2'],history,z,found['text_head'] = _fit_words(learn, problem)
+        logits.append(z)
+        found.setdefault('history', history)
+    learn.pass_index,fold = None,fold.cpu().numpy()
+    seen,logits = fold>=0,np.stack(logits) if len(logits)>1 else logits[0]
+    return _finish(learn, logits[...,seen,:], targs[seen], fold[seen] if r.folds else None, **found)
+
 # %% ../../nbs/training/00_head_fit.ipynb #d12cc83d
 def body_groups(
     model # Body and head
@@ -385,35 +417,3 @@ def _fit_body(learn, logits, l2, asked):
         learn.fit_one_cycle(epochs or r.finetune, slice(r.finetune_lr/10, r.finetune_lr),
             wd=[0., 0., l2/logits.shape[1]], cbs=[best, *half, *bar, *L(cbs)])
     return dict(history=best.history, best_epochs=best.best_epochs)
-
-# %% ../../nbs/training/00_head_fit.ipynb #ddd1d037
-def fit_lbfgs(
-    learn,             # From `ads_learner`, with a single linear layer as head
-    folder=None,       # Where features are kept; default: the user's cache
-    epochs:int=None,   # Of training the body; default: the recipe's
-    cbs=None,          # For training the body: more callbacks
-    verbose:bool=False # Show fastai's table of epochs of the body?
-)->HeadFit:
-    "Fit the heads by LBFGS to convergence, at strengths chosen on held-out images; then the body, if the recipe trains it"
-    r,fold,found = learn.recipe,_folds(learn),{}
-    y = torch.cat([_learn_targs(learn, s) for s in ('train', 'valid')])
-    targs = np.concatenate([split_targs(learn.dls, s) for s in ('train', 'valid')])
-    used = torch.ones_like(fold, dtype=torch.bool) if r.folds else fold<0
-    held = [fold==k for k in range(max(1, r.folds))]
-    problem = dict(y=y, targs=targs, held=held, used=used, weights=recipe_pos_weight(learn.dls, r))
-    logits = []
-    if r.image:
-        found['l2'],found['history'],z = _fit_image(learn, problem, folder)
-        if r.finetune:
-            valid = (fold>=0).cpu().numpy()
-            found |= _fit_body(learn, z[valid], found['l2'], (epochs, cbs, verbose))
-            if learn.trained: z[valid] = head_logits(learn, 'valid', folder).cpu().numpy()
-        logits.append(z)
-    else: learn.model[1][-1].load_state_dict({k: 0*v for k,v in learn.model[1][-1].state_dict().items()})
-    if r.words:
-        found['text_l2'],history,z,found['text_head'] = _fit_words(learn, problem)
-        logits.append(z)
-        found.setdefault('history', history)
-    learn.pass_index,fold = None,fold.cpu().numpy()
-    seen,logits = fold>=0,np.stack(logits) if len(logits)>1 else logits[0]
-    return _finish(learn, logits[...,seen,:], targs[seen], fold[seen] if r.folds else None, **found)

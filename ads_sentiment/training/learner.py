@@ -297,6 +297,7 @@ def freeze_to(
     n:int # As in `Learner.freeze_to`
 ):
     "Refused with an `AdsError`: the body is frozen or trained as a whole"
+    _need_finetune(self, f'freeze_to({n})')
     raise AdsError(f'freeze_to({n}): the body is frozen or trained as a whole; call freeze or unfreeze')
 
 @patch
