@@ -313,9 +313,9 @@ def _predict_to(model, names, out, **how):
 
 def _predict_lines(model, names, top_k):
     "Print predictions as they are made; the counts in a line"
+    from ads_sentiment.training.scoring import predict_parts
     skipped,empty = 0,0
-    for i in range(0, len(names), 64):
-        table = model.predict(names[i:i+64], top_k=top_k)
+    for table in predict_parts(model, [names[i:i+64] for i in range(0, len(names), 64)], top_k):
         for r in table.itertuples(): print(_text(f"{r.file}: "
             f"{f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
         skipped += int((table.reason!='').sum())
