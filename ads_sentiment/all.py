@@ -45,6 +45,7 @@ from .training.predictor import *
 from .training.trials import *
 from .training.request import *
 from .training.run import *
+from .training.scoring import *
 from .explain.interpretation import *
 from .explain.gradcam import *
 from .explain.explanation import *
@@ -63,6 +64,7 @@ from .study.report import *
 from .study.study import *
 from .study.ablation import *
 from .study.compare import *
+from .study.evaluate import *
 from .apps.browsing import *
 from .apps.widgets import *
 from .apps.cli import *
