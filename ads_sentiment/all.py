@@ -39,6 +39,7 @@ from .models.features import *
 from .models.heads import *
 from .models.words import *
 from .models.text import *
+from .models.prompts import *
 from .training.head_fit import *
 from .training.learner import *
 from .training.predictor import *

@@ -17,7 +17,7 @@ from ads_sentiment.data.splits import resplit
 from ads_sentiment.models.engines import Engine
 from ads_sentiment.training.learner import recipe_learner
 from ads_sentiment.training.predictor import load_predictor, save_predictor
-from ads_sentiment.training.scoring import list_images, parts_folder, read_ahead
+from ads_sentiment.training.scoring import list_images, parts_folder, read_images
 
 child = """
 import json, os, resource, sys, threading, time
@@ -52,7 +52,7 @@ def score(predictor, images, out, engine, kill_after=()):
 def alone(model, names, engine, bs=16):
     "Images per second of reading alone, and of the engine alone"
     start = time.perf_counter()
-    read = [x for x,_,_ in read_ahead(model.pipeline, names, 4*bs) if x is not None]
+    read = [x for x,_,_ in read_images(model.pipeline, names, 4*bs) if x is not None]
     reading = len(read)/(time.perf_counter()-start)
     run = Engine(model.model, engine, (bs, 3, model.pipeline.side, model.pipeline.side))
     x = model.pipeline.normalize(torch.stack(read[:bs]))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Count', 'Probability', 'Name', 'TrainedOn', 'PredictorInfo', 'package_versions', 'save_predictor', 'add_scores',
            'probability_columns', 'prediction_columns', 'image_files', 'image_column', 'named_images', 'Predictor',
-           'prediction_table', 'predictor_folder', 'load_predictor']
+           'lay_out_predictions', 'predictor_folder', 'load_predictor']
 
 # %% ../../nbs/training/01_predictor.ipynb #2512bf86
 from ..core import AdsError, atomic_write, check_whole, checked, checked_from, ads_device
@@ -225,7 +225,7 @@ def _decided(predictor, probs, top_k):
     if top_k: return ['|'.join(vocab[np.argsort(-p, kind='stable')[:top_k]]) for p in probs]
     return ['|'.join(vocab[r>0]) for r in decide(probs, predictor.thresholds, predictor.recipe.min_labels)]
 
-def prediction_table(
+def lay_out_predictions(
     predictor,     # `Predictor`
     names,         # One per image
     probs,         # (images, labels); NaN for an image that could not be read
@@ -247,7 +247,7 @@ def _predict_batch(predictor, names, images, top_k=None):
     if xs:
         words = picture_words([images[i] for i in read]) if predictor.text_head else None
         probs[read] = predictor.probabilities(torch.stack(list(xs.values())), words)
-    return prediction_table(predictor, names, probs, reasons, top_k)
+    return lay_out_predictions(predictor, names, probs, reasons, top_k)
 
 # %% ../../nbs/training/01_predictor.ipynb #c33d0e88
 @patch
