@@ -1,9 +1,10 @@
-"""Does `shortcuts` name a planted shortcut first, and does it find nothing without one? 20 demos of 500 drawn ads (seeds 100 to 119) as they are, and two
-of them with the training and validation images of one label changed: darkened, recompressed or blurred, in two strengths. The test images stay as they
-were. Tested are the held-out predictions of the training and validation images. A demo in which no label follows a column has no shortcut whatever the
-model does, so a model is trained only for the others and for the two. `slices` is asked too: on how many columns does the loss depend? The margin of
-`shortcuts` was chosen on other demos (seeds 0 to 2 and 27 to 40), where `Alert`, an eye with many edges, went with sharpness."""
-import io, shutil, tempfile
+"""Does `shortcuts` find nothing without a shortcut, and a planted one first? `measure_slices.py unplanted` asks 20 demos of 500 drawn ads (seeds 100 to 119);
+where no label follows a column there is no shortcut whatever the model does, so a model is trained only for the others. `measure_slices.py planted` takes
+two of them as they are, and with the training and validation images of one label changed: darkened, recompressed or blurred, in two strengths; the test
+images stay as they were. Tested are the held-out predictions of the training and validation images. `slices` is asked too: on how many columns does the
+loss depend? The margin of `shortcuts` was chosen on other demos (seeds 0 to 2 and 27 to 40), where `Alert`, an eye with many edges, went with sharpness.
+A run that was stopped can be gone on with: demos whose rows are there are not measured again."""
+import io, shutil, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -57,34 +58,37 @@ def found_by(ads, seen, facts, folder, seed):
     preds,targs = learn.split_preds('test', folder/'features')
     return interp.shortcuts(facts), interp.slices(facts), label_ap(preds, targs)[ads.vocab.index(label)]
 
-def measure(ads, folder, seed, kind='none', strength=np.nan):
-    "One row: what is found"
+def measure(ads, folder, seed, train, kind='none', strength=np.nan):
+    "One row: what is found; without `train` a model is trained only if a label follows a column"
     seen = ads.subset(ads.targs.index[ads.split!='test'])
     facts = image_facts(seen)
     row = dict(demo=seed, planted=kind, strength=strength, n_ads=len(seen), n_label=int(seen.targs[label].sum()), follows=label_follows(seen, facts), found=0)
-    if not row['follows'] and seed not in planted: return row
+    if not (row['follows'] or train): return row
     pairs,parts,ap = found_by(ads, seen, facts, folder, seed)
     first,n = pairs.iloc[0],pairs.verdict.value_counts()
     right = first.label==label and first.column in columns.get(kind, []) and first.verdict=='possible shortcut'
     return row | dict(found=int(n.get('possible shortcut', 0)), label=first.label, column=first.column, auc=first.auc, rho=first.rho, p=first.p, right=right,
         model_follows=int(n.get('model follows', 0)), slices=int((parts.verdict!='not significant').sum()), ap_test=ap)
 
-def demo(seed):
+def demo(seed, mode):
     "Rows of one demo"
-    folder = Path(tempfile.mkdtemp())
+    folder,train = Path(tempfile.mkdtemp()),mode=='planted'
     ads = demo_ads(folder/'ads', n=500, seed=seed)
-    yield measure(ads, folder, seed)
-    for kind,strength in [(kind, s) for kind,values in strengths.items() for s in values if seed in planted]:
+    rows = [measure(ads, folder, seed, train)]
+    for kind,strength in [(kind, s) for kind,values in strengths.items() for s in values if train]:
         new = Path(tempfile.mkdtemp(dir=folder))
-        yield measure(plant(ads, new, kind, strength, seed), folder, seed, kind, strength)
+        rows.append(measure(plant(ads, new, kind, strength, seed), folder, seed, train, kind, strength))
+        print(rows[-1], flush=True)
     shutil.rmtree(folder)
+    return rows
 
-def main():
-    rows = []
-    for seed in sorted(seeds, key=lambda s: s in planted):
-        for row in demo(seed):
-            rows.append(row)
-            write_csv(pd.DataFrame(rows).assign(**conditions()).round(4), here/'slices-demo.csv')
-            print(row, flush=True)
+def main(mode):
+    file = here/f'slices-{mode}.csv'
+    table = pd.read_csv(file) if file.exists() else pd.DataFrame(dict(demo=[]))
+    for seed in dict(unplanted=seeds, planted=planted)[mode]:
+        if seed in set(table.demo): continue
+        table = pd.concat([table, pd.DataFrame(demo(seed, mode)).assign(**conditions())]).astype(dict(demo=int))
+        write_csv(table.round(4), file)
+        print(table.tail(7).to_string(), flush=True)
 
-if __name__=='__main__': main()
+if __name__=='__main__': main(sys.argv[1])

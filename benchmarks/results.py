@@ -65,7 +65,7 @@ results = [
     *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
     *(measure('words', f'{k}-{d}', 'models/words', 'models/text', 'evaluation/calibration') for k in ('scores', 'deletion') for d in data[::-1]),
     measure('words', 'reading', 'models/words'),
-    Result('benchmarks/slices-demo.csv', script('measure_slices'), ['benchmarks/measure_slices.py', *modules(['explain/slices', *heads[:-1]])]),
+    *(measure('slices', k, 'explain/slices', *heads[:-1]) for k in ('unplanted', 'planted')),
     *(measure('votes', d, 'evaluation/posterior', 'data/demo') for d in ('demo', 'pitt')),
     Result('benchmarks/real-ads-ceiling*.csv', script('measure_real_ads', 'ceiling'), ['benchmarks/measure_real_ads.py', *modules(['evaluation/panels'])]),
     Result('benchmarks/real-ads-[!c]*.csv', script('measure_real_ads', 'models'), ['benchmarks/measure_real_ads.py',
