@@ -1,6 +1,8 @@
 "Our maps against those of the package grad-cam, which explains one label and one layer at a time with hooks on the way back."
 import numpy as np, pytest, torch
 from torch import nn
+from ads_sentiment.explain.explanation import _show_prob
+from ads_sentiment.style import new_figure
 from ads_sentiment.models.backbones import FrozenBody, backbones, estimate_bn, get_backbone
 from ads_sentiment.models.weights import load_body
 from ads_sentiment.explain.gradcam import at_rest, cams_from, cut_forward, label_grads, layer_cams, scaled
@@ -154,3 +156,9 @@ def test_maps_of_a_mirrored_body_are_those_of_both_views():
             parts.append(torch.einsum('knc,nchw->nkhw', g.mean((3,4)), maps[0].detach()))
         want = scaled(parts[0] + parts[1].flip(-1))
         torch.testing.assert_close(got, want, atol=1e-4, rtol=0, equal_nan=True)
+
+@pytest.mark.parametrize('threshold,says', [(.5, '0.23 < 0.50: not predicted'), (float('inf'), '0.23: never predicted')])
+def test_threshold_beside_a_probability(threshold, says):
+    ax = new_figure(2, 2).subplots()
+    _show_prob(ax, 'Sad', .23, threshold, '', False)
+    assert says in [t.get_text() for t in ax.texts] and len(ax.collections)==np.isfinite(threshold)
