@@ -87,7 +87,8 @@ def main(mode):
     table = pd.read_csv(file) if file.exists() else pd.DataFrame(dict(demo=[]))
     for seed in dict(unplanted=seeds, planted=planted)[mode]:
         if seed in set(table.demo): continue
-        table = pd.concat([table, pd.DataFrame(demo(seed, mode)).assign(**conditions())]).astype(dict(demo=int))
+        rows = pd.DataFrame(demo(seed, mode)).assign(**conditions())
+        table = pd.concat([table, rows]) if len(table) else rows
         write_csv(table.round(4), file)
         print(table.tail(7).to_string(), flush=True)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['image_facts', 'ratio_ci', 'rank_test', 'corrected_p', 'draw_parts', 'name_parts']
 
-# %% ../../nbs/explain/08_slices.ipynb #e75a5ce3
+# %% ../../nbs/explain/08_slices.ipynb #11726678
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import cv2, numpy as np, pandas as pd
@@ -22,7 +22,7 @@ from .interpretation import MultiLabelInterpretation, ratio_or_nan
 from ..models.words import picture_words
 from ..style import in_style, new_figure, palette, short_name
 
-# %% ../../nbs/explain/08_slices.ipynb #97ea4f8e
+# %% ../../nbs/explain/08_slices.ipynb #6076d1d1
 _columns = ['brightness', 'contrast', 'saturation', 'sharpness', 'aspect', 'megapixels', 'kilobytes', 'bits_per_pixel',
     'format']
 
@@ -34,7 +34,7 @@ def _pixel_facts(im, side=384):
     edges = np.log10((cv2.Laplacian(grey, cv2.CV_64F).var()+1e-6)/(grey.var()+1e-6))
     return grey.mean(), grey.std(), cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[...,1].mean()/255, edges
 
-# %% ../../nbs/explain/08_slices.ipynb #42be6f56
+# %% ../../nbs/explain/08_slices.ipynb #673856c4
 def _facts_of(path):
     "Facts of an image file in the order of `_columns`; missing for one that cannot be read"
     try:
@@ -44,7 +44,7 @@ def _facts_of(path):
     n = im.width*im.height
     return [*_pixel_facts(im), im.width/im.height, n/1e6, n_bytes/1024, 8*n_bytes/n, kind]
 
-# %% ../../nbs/explain/08_slices.ipynb #d1884bc4
+# %% ../../nbs/explain/08_slices.ipynb #5fb1b404
 def image_facts(
     ads,               # `AdsData`, or a list of image files
     words:bool=False,  # Read and count the words in each picture too?
@@ -61,7 +61,7 @@ def image_facts(
     if not words: return facts
     return facts.assign(words=[len(w) for w in picture_words(files, n_workers=n_workers)])
 
-# %% ../../nbs/explain/08_slices.ipynb #0eaae0d8
+# %% ../../nbs/explain/08_slices.ipynb #69ba709f
 def _aligned(interp, table, what):
     "Rows of a table for the images of an interpretation, in their order; raises an `AdsError` if some are missing"
     table = table.set_axis(table.index.astype(str))
@@ -73,7 +73,7 @@ def _aligned(interp, table, what):
     if len(twice): raise AdsError(f'{what} has several rows for {twice[0]!r}; expected one per image')
     return table.loc[interp.files]
 
-# %% ../../nbs/explain/08_slices.ipynb #70dc8dba
+# %% ../../nbs/explain/08_slices.ipynb #44347937
 def _is_number(v): return pd.api.types.is_numeric_dtype(v) and not pd.api.types.is_bool_dtype(v)
 
 def _checked(v, what):
@@ -86,7 +86,7 @@ def _checked(v, what):
         f'{str(v.dropna().iloc[0])[:40]!r}; expected numbers or at most 20 categories')
     return v
 
-# %% ../../nbs/explain/08_slices.ipynb #6aa35f8b
+# %% ../../nbs/explain/08_slices.ipynb #7949a411
 def _column(interp, column, facts):
     "Values of a column for the images of an interpretation, as a Series"
     if isinstance(column, pd.DataFrame):
@@ -101,7 +101,7 @@ def _column(interp, column, facts):
         raise AdsError(f'the column has shape {np.shape(column)}; expected {len(interp):,} values, one per image')
     return _checked(pd.Series(column, interp.files), what)
 
-# %% ../../nbs/explain/08_slices.ipynb #0788801f
+# %% ../../nbs/explain/08_slices.ipynb #eb02de2d
 def _number_parts(v, bins, what):
     "Edges low and high of bins with about as many images each, and the number of the bin of each image (NaN: none)"
     edges = np.unique(np.nanquantile(v, np.linspace(0, 1, bins+1)))
@@ -122,7 +122,7 @@ def _parts(v, bins):
         table = pd.DataFrame(dict(part=[f'{a:.3g} to {b:.3g}' for a,b in zip(low, high)], low=low, high=high))
     return table, (np.asarray(at, dtype=float)[:,None]==np.arange(len(table))).astype(np.float64)
 
-# %% ../../nbs/explain/08_slices.ipynb #b78c70a3
+# %% ../../nbs/explain/08_slices.ipynb #dc5e4f17
 def ratio_ci(
     name:str,      # Name of the first column
     num,           # Numerators, images x parts
@@ -136,7 +136,7 @@ def ratio_ci(
     low,high = percentile_interval(ratio_or_nan(*np.hsplit(draws, 2)), level).to_numpy().T
     return {name: ratio_or_nan(num.sum(0), den.sum(0)), f'{name}_low': low, f'{name}_high': high}
 
-# %% ../../nbs/explain/08_slices.ipynb #705b4921
+# %% ../../nbs/explain/08_slices.ipynb #2683937f
 def _label_scores(self, at, *boot):
     "macro_f1 and mean_ap of each part, each with _low and _high"
     rows,decided = [],np.where(self.decoded, 0, np.inf) # as thresholds: any probability, or none
@@ -165,7 +165,7 @@ def by(self:MultiLabelInterpretation,
         **ratio_ci('recall', at*hits, at*positives, *boot))
     return table.join(_label_scores(self, at, *boot))
 
-# %% ../../nbs/explain/08_slices.ipynb #0b9543f8
+# %% ../../nbs/explain/08_slices.ipynb #f7d9f886
 def _stratum_ranks(a, strata):
     "Ranks of each column within each stratum, minus their mean; 0 for a missing value"
     res = np.zeros(a.shape)
@@ -185,7 +185,7 @@ def _one_score(x, y, strata, n_perm, rng):
     rho = ratio_or_nan(y@x, np.sqrt((x**2).sum(0)*(y**2).sum()), 0)
     return rho, y@x/sd, perms@x/sd
 
-# %% ../../nbs/explain/08_slices.ipynb #fdd70ca0
+# %% ../../nbs/explain/08_slices.ipynb #edf77818
 def rank_test(
     columns,         # Numbers, images x columns; NaN where a value is missing
     scores,          # Numbers, images x scores
@@ -216,7 +216,7 @@ def corrected_p(
     p = (1 + len(largest) - np.searchsorted(largest, np.abs(z)))/(1+len(largest))
     return np.where(among, p, 1)
 
-# %% ../../nbs/explain/08_slices.ipynb #c723b36f
+# %% ../../nbs/explain/08_slices.ipynb #7dcf81e5
 def _test_columns(interp, facts, least=10):
     "Numbers and indicators of categories, images x columns; raises an `AdsError` for a table that cannot be tested"
     if isinstance(facts, pd.Series): facts = facts.to_frame()
@@ -233,7 +233,7 @@ def _test_columns(interp, facts, least=10):
         f'{least} lack; there is nothing to test')
     return pd.DataFrame(columns)
 
-# %% ../../nbs/explain/08_slices.ipynb #8855ff4a
+# %% ../../nbs/explain/08_slices.ipynb #199828a8
 @patch
 def slices(self:MultiLabelInterpretation,
     facts:pd.DataFrame, # One row per image, from `image_facts` or a table of your own
@@ -249,7 +249,7 @@ def slices(self:MultiLabelInterpretation,
     table['verdict'] = np.where(table.p<=alpha, side, 'not significant')
     return table.sort_values(['p', 'rho'], key=lambda v: -v.abs() if v.name=='rho' else v, ignore_index=True)
 
-# %% ../../nbs/explain/08_slices.ipynb #dfa4c7f3
+# %% ../../nbs/explain/08_slices.ipynb #7fc051aa
 def _aucs(columns, targs):
     "AUROC of each column for each label, labels x columns; NaN for a label that none or all of the images have"
     res = []
@@ -259,7 +259,7 @@ def _aucs(columns, targs):
         res.append(ratio_or_nan(ranks@t - n*(n+1)/2, n*(len(t)-n)))
     return np.stack(res, axis=1)
 
-# %% ../../nbs/explain/08_slices.ipynb #bc4b678d
+# %% ../../nbs/explain/08_slices.ipynb #46aca728
 @patch
 def shortcuts(self:MultiLabelInterpretation,
     facts:pd.DataFrame, # One row per image, from `image_facts` or a table of your own
@@ -287,7 +287,7 @@ def shortcuts(self:MultiLabelInterpretation,
     table['verdict'] = np.select(found, ['possible shortcut', 'label follows', 'model follows'], 'not significant')
     return table.sort_values(['p', 'weaker'], ascending=[True, False], ignore_index=True).drop(columns='weaker')
 
-# %% ../../nbs/explain/08_slices.ipynb #13716867
+# %% ../../nbs/explain/08_slices.ipynb #b4ae4370
 def draw_parts(
     ax,
     table:pd.DataFrame, # One row per part, with `column`, _low, _high
@@ -310,7 +310,7 @@ def name_parts(
     names = [part.replace(' to ', '\nto ') for part in table.part]
     ax.set_xticks(range(len(table)), [f'{part}\n{n:,} ads' for part,n in zip(names, table.images)])
 
-# %% ../../nbs/explain/08_slices.ipynb #20c965e2
+# %% ../../nbs/explain/08_slices.ipynb #de3ce397
 def _label_parts(self, label, column, facts, bins, *boot):
     "By part: share of the images with a label, its mean probability among images with it and without; with intervals"
     table,at = _parts(_column(self, column, facts), check_whole('bins', bins, 2))
@@ -319,7 +319,7 @@ def _label_parts(self, label, column, facts, bins, *boot):
     return table.assign(images=at.sum(0).astype(int), **ratio_ci('share', at*has, at, *boot),
         **ratio_ci('with', at*has*p, at*has, *boot), **ratio_ci('without', at*(1-has)*p, at*(1-has), *boot))
 
-# %% ../../nbs/explain/08_slices.ipynb #d95f1f16
+# %% ../../nbs/explain/08_slices.ipynb #58e2779c
 @patch
 @in_style
 def plot_by_label(self:MultiLabelInterpretation,
