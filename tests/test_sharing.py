@@ -92,7 +92,7 @@ def test_near_duplicates_are_found(model, source):
 def test_training_images_are_like_themselves_and_noise_is_not(model, source, files):
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(3)]
-    assert model.unlike(noise).unlike.min() > .95 and model.unlike(source.paths[source.split=='train']).unlike.max() < .5
+    assert model.unlike(noise).unlike.min() > .9 and model.unlike(source.paths[source.split=='train']).unlike.max() < .1
 
 def test_without_or_with_wrong_neighbours(model, folder, files, tmp_path):
     model.save_pretrained(tmp_path)

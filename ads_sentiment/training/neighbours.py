@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Neighbours', 'load_neighbours']
 
-# %% ../../nbs/training/07_neighbours.ipynb #5296d10a
+# %% ../../nbs/training/07_neighbours.ipynb #fb6adb20
 from ..core import AdsError, atomic_write, check_whole
 import json
 from functools import cached_property
@@ -14,18 +14,18 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 
-# %% ../../nbs/training/07_neighbours.ipynb #2598bbfd
-def _halves(a): return np.ascontiguousarray(a, dtype=np.float16)
+# %% ../../nbs/training/07_neighbours.ipynb #ee1f4637
 def _floats(a): return np.ascontiguousarray(a, dtype=np.float32)
 
 class Neighbours:
     "Training images as points in a space of few dimensions"
     def __init__(self,
         names,      # One per training image
-        points,     # (images, components) float16
-        own,        # (images,) distances of training images to the nearest other one, ascending
+        points,     # (images, components + 1) float16, from `place`
+        own,        # (images,) distances of training images to the nearest one in other folds, ascending
         components, # (components, width), from standardized features to components
         mean,       # (width,) of the features
         std         # (width,) of the features, above 0
@@ -38,31 +38,44 @@ class Neighbours:
 
     def __repr__(self): return f'{len(self.names):,} training images, {len(self.components)} components of {len(self.mean)} features'
 
-    @classmethod
-    def fit(cls,
-        feats,      # (images, width)
-        names,      # One per image
-        n:int=64,   # Largest number of components
-        seed:int=42 # Of the PCA
-    ):
-        "Make neighbours of the features of training images; raises an `AdsError` for fewer than two images"
-        if len(feats)!=len(names) or len(feats) < 2: 
-            raise AdsError(f'{len(feats)} images and {len(names)} names: expected one name each, and two images or more')
-        mean,std = feats.mean(0),feats.std(0)
-        std = np.where(std > 1e-6, std, 1)
-        z = _floats((feats-mean)/std)
-        pca = PCA(min(n, *z.shape), random_state=seed).fit(z)
-        components = _floats(pca.components_)
-        res = cls(names, _halves(z@components.T), None, components, _floats(mean), _floats(std))
-        res.own = _floats(np.sort(res.index.kneighbors(n_neighbors=1)[0][:,0]))
-        return res
+    def place(self, feats): # (images, components + 1) float32
+        "Return the components of features (images, width), and the distance that they leave"
+        z = _floats((feats-self.mean)/self.std)
+        points = z@self.components.T
+        left = np.clip((z**2).sum(1)-(points**2).sum(1), 0, None)
+        return np.column_stack([points, np.sqrt(left)])
 
-# %% ../../nbs/training/07_neighbours.ipynb #c13a6e80
-@patch
-def place(self:Neighbours, feats): # (images, components) float32
-    "Bring features (images, width) to components"
-    return _floats((feats-self.mean)/self.std)@self.components.T
+    def distances(self, feats): # (images,)
+        "Return the distance of features (images, width) to the nearest training image"
+        return self.index.kneighbors(self.place(feats), 1)[0][:,0]
 
+# %% ../../nbs/training/07_neighbours.ipynb #489d94cf
+def _space(feats, names, n, seed):
+    "Neighbours without `own`"
+    mean,std = feats.mean(0),feats.std(0)
+    std = np.where(std > 1e-6, std, 1)
+    pca = PCA(min(n, len(feats)//4, feats.shape[1]), random_state=seed).fit(_floats((feats-mean)/std))
+    res = Neighbours(names, None, None, _floats(pca.components_), _floats(mean), _floats(std))
+    res.points = res.place(feats).clip(-6e4, 6e4).astype(np.float16) # the range of float16
+    return res
+
+@patch(cls_method=True)
+def fit(
+    cls:Neighbours,
+    feats,      # (images, width)
+    names,      # One per image
+    n:int=64,   # Largest number of components
+    seed:int=42 # Of PCA and folds
+)->Neighbours:
+    "Make neighbours of the features of training images; raises an `AdsError` for fewer than ten images"
+    if len(feats)!=len(names) or len(feats) < 10:
+        raise AdsError(f'{len(feats)} images and {len(names)} names: expected one name each, and ten images or more')
+    res,folds = _space(feats, names, n, seed),KFold(5, shuffle=True, random_state=seed).split(feats)
+    apart = [_space(feats[a], a, n, seed).distances(feats[b]) for a,b in folds]
+    res.own = _floats(np.sort(np.concatenate(apart)))
+    return res
+
+# %% ../../nbs/training/07_neighbours.ipynb #c5cadbf7
 @patch
 def nearest(
     self:Neighbours,
@@ -79,11 +92,10 @@ def unlike(
     self:Neighbours,
     feats # (images, width)
 )->np.ndarray: # (images,) in 0..1
-    "Return the share of training images whose nearest neighbour is nearer than that of an image"
-    distances = self.index.kneighbors(self.place(feats), 1)[0][:,0]
-    return np.searchsorted(self.own, distances)/len(self.own)
+    "Return the share of training images that are nearer to the other training images than an image is"
+    return np.searchsorted(self.own, self.distances(feats))/len(self.own)
 
-# %% ../../nbs/training/07_neighbours.ipynb #b6478dea
+# %% ../../nbs/training/07_neighbours.ipynb #32b8d162
 @patch
 def save(
     self:Neighbours,
@@ -98,7 +110,7 @@ _kinds = dict(points=np.float16, own=np.float32, components=np.float32, mean=np.
 def _fits(names, t):
     "Do names and tensors go together, with finite values?"
     (n,m),width = t['points'].shape,len(t['mean'])
-    shapes = t['components'].shape==(m, width) and t['std'].shape==(width,) and t['own'].shape==(n,) and len(names)==n > 1
+    shapes = t['components'].shape==(m-1, width) and t['std'].shape==(width,) and t['own'].shape==(n,) and len(names)==n > 1
     return shapes and all(t[k].dtype==d and np.isfinite(t[k]).all() for k,d in _kinds.items()) and (t['std'] > 0).all()
 
 def load_neighbours(

@@ -96,10 +96,10 @@ def _write(folder, info, model, text_head, neighbours):
     return folder
 
 def _neighbours(learn):
-    "Neighbours among the training images; `None` for a model that looks at words only, or features that are not finite"
+    "Neighbours among the training images; `None` for a model of words only, few images, or features that are not finite"
     ads = learn.dls.ads
     names = ads.targs.index[(ads.split=='train').to_numpy()]
-    if not learn.recipe.image or len(names) < 2: return None
+    if not learn.recipe.image or len(names) < 10: return None
     feats = learn.features('train')
     return Neighbours.fit(feats, names) if np.isfinite(feats).all() else None
 
@@ -362,7 +362,7 @@ def unlike(
     images,    # As in `predict`
     bs:int=16  # Images in a batch
 )->pd.DataFrame: # Columns file, unlike (0..1, NaN for an image that can't be read), reason
-    "Say for each image how large a share of the training images has a nearer neighbour than it"
+    "Say for each image which share of the training images has a nearer neighbour than it"
     near = _near(self)
     names,reasons,feats = _features(self, images, bs)
     table,read = pd.DataFrame(dict(file=names, unlike=np.nan, reason=reasons)),[not r for r in reasons]
