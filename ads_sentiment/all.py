@@ -42,11 +42,14 @@ from .models.text import *
 from .models.prompts import *
 from .training.head_fit import *
 from .training.learner import *
+from .training.cards import *
+from .training.neighbours import *
 from .training.predictor import *
 from .training.trials import *
 from .training.request import *
 from .training.run import *
 from .training.scoring import *
+from .training.sharing import *
 from .explain.interpretation import *
 from .explain.gradcam import *
 from .explain.explanation import *

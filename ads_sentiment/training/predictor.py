@@ -13,13 +13,16 @@ from ..core import progress, read_json, write_json
 from ..data.images import ImagePipeline, UnreadableImage
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
-from ..models.heads import build_model
+from ..models.heads import build_model, split_head
 from ..models.text import TextFeatures, TextHead
 from ..models.words import check_reader, picture_words
 from ..recipes import Recipe
+from .cards import model_card
+from .neighbours import Neighbours, load_neighbours
 import os,platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 import fastai, numpy as np, pandas as pd, torch, torchvision
@@ -75,6 +78,31 @@ def package_versions()->dict:
     return dict(ads_sentiment=__version__, python=platform.python_version(), torch=torch.__version__,
         torchvision=torchvision.__version__, fastai=fastai.__version__)
 
+# %% ../../nbs/training/01_predictor.ipynb #3ce52f30
+def _describe(info, folder):
+    "Write `predictor.json` and the model card"
+    write_json(asdict(info), folder/'predictor.json')
+    with atomic_write(folder/'README.md') as p: p.write_text(str(model_card(info)), encoding='utf-8')
+
+def _write(folder, info, model, text_head, neighbours):
+    "Write all files of a predictor"
+    state = {k: v.detach().cpu().contiguous().clone() for k,v in model.state_dict().items()}
+    with atomic_write(folder/'model.safetensors') as p: p.write_bytes(save(state)) # files of `save_file` are private
+    if text_head:
+        with atomic_write(folder/'words.safetensors') as p: p.write_bytes(save(text_head.state()))
+    if neighbours: neighbours.save(folder/'neighbours.safetensors')
+    else: (folder/'neighbours.safetensors').unlink(missing_ok=True) # of an earlier model
+    _describe(info, folder)
+    return folder
+
+def _neighbours(learn):
+    "Neighbours among the training images; `None` for a model of words only, few images, or features that are not finite"
+    ads = learn.dls.ads
+    names = ads.targs.index[(ads.split=='train').to_numpy()]
+    if not learn.recipe.image or len(names) < 10: return None
+    feats = learn.features('train')
+    return Neighbours.fit(feats, names) if np.isfinite(feats).all() else None
+
 # %% ../../nbs/training/01_predictor.ipynb #0fb769c7
 def save_predictor(
     learn,           # From `ads_learner`
@@ -83,7 +111,7 @@ def save_predictor(
     split:str='',    # 'reference' or 'stratified'
     **scores         # Test scores, with `_low` and `_high` for the ends of their confidence intervals
 )->Path: # `folder`
-    "Write `model.safetensors`, `predictor.json`, and `words.safetensors` if the model reads words"
+    "Write the files of a predictor: tensors, `predictor.json`, model card and neighbours"
     folder,ads = Path(folder),learn.dls.ads
     if learn.recipe.words and not learn.reads: raise AdsError('the head on words has not been fitted: learn.fit_head()')
     th = np.broadcast_to(learn.thresholds() if thresholds is None else thresholds, len(ads.vocab))
@@ -92,12 +120,7 @@ def save_predictor(
         [float(t) if np.isfinite(t) else None for t in th], learn.dls.pipeline, learn.recipe,
         TrainedOn(data=ads.name, note=ads.note, split=split, scores=scores, **n,
             prevalence=ads.targs[(ads.split!='test').to_numpy()].mean().round(6).to_dict()), package_versions())
-    state = {k: v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}
-    with atomic_write(folder/'model.safetensors') as p: p.write_bytes(save(state)) # files of `save_file` are private
-    if learn.reads:
-        with atomic_write(folder/'words.safetensors') as p: p.write_bytes(save(learn.fit_result.text_head.state()))
-    write_json(asdict(info), folder/'predictor.json')
-    return folder
+    return _write(folder, info, learn.model, learn.fit_result.text_head if learn.reads else None, _neighbours(learn))
 
 # %% ../../nbs/training/01_predictor.ipynb #2c9e7eef
 def add_scores(
@@ -105,13 +128,13 @@ def add_scores(
     split:str,   # 'reference' or 'stratified'
     **scores     # Test scores, with `_low` and `_high` for the ends of their intervals
 ):
-    "Note in `predictor.json` how the model scored"
+    "Note in `predictor.json` and the model card how the model scored"
     path = Path(folder)/'predictor.json'
     info = checked_from(PredictorInfo, read_json(path), str(path))
-    write_json(asdict(replace(info, trained_on=replace(info.trained_on, split=split, scores=scores))), path)
+    _describe(replace(info, trained_on=replace(info.trained_on, split=split, scores=scores)), Path(folder))
 
 # %% ../../nbs/training/01_predictor.ipynb #3645c6db
-_taken = ('backbone', 'file', 'split', 'truth', 'predicted', 'reason')
+_taken = ('backbone', 'file', 'split', 'truth', 'predicted', 'reason', 'unlike')
 _endings = (' threshold', ' (label)')
 
 def probability_columns(
@@ -207,15 +230,32 @@ class Predictor:
     recipe:Recipe            # How the head was trained
     trained_on:TrainedOn=field(default_factory=TrainedOn) # Data and scores
     text_head:TextHead=None  # The head on words, if the recipe reads them
+    neighbours:Neighbours=None # Training images, to find similar ones
+    versions:dict=field(default_factory=dict) # As `package_versions` returned them after the training
+
+    @torch.no_grad()
+    def pooled(self, x)->torch.Tensor: # (N, width)
+        "Return features for a batch of tensors (N, 3, size, size), as the head gets them"
+        pool,_ = split_head(self.model[1])
+        return pool(self.model[0](x.to(ads_device(), memory_format=torch.channels_last)))
+
+    @cached_property
+    def width(self)->int: # Number of features
+        "Measure how many features the head gets"
+        return self.pooled(torch.zeros(1, 3, self.pipeline.side, self.pipeline.side)).shape[1]
 
     @torch.no_grad()
     def probabilities(self, x, words=None)->np.ndarray: # (N, labels) in 0..1
         "Return probabilities for a batch of tensors (N, 3, size, size) and a list of `Word` for each, if words are read"
-        x = x.to(ads_device(), memory_format=torch.channels_last)
-        logits = self.model(x).cpu()
+        return self.from_features(self.pooled(x), words)
+
+    @torch.no_grad()
+    def from_features(self, feats, words=None)->np.ndarray: # (N, labels) in 0..1
+        "Return probabilities for features from `pooled` and, if words are read, a list of `Word` for each image"
+        logits = split_head(self.model[1])[1](feats).cpu()
         if self.text_head is None: return torch.sigmoid(logits).numpy()
         if words is None: raise AdsError('this predictor reads words too: give words, from picture_words')
-        if len(words)!=len(x): raise AdsError(f'{len(words)} lists of words for {len(x)} images; expected one for each')
+        if len(words)!=len(feats): raise AdsError(f'{len(words)} lists of words for {len(feats)} images; expected one for each')
         return torch.sigmoid(logits + torch.from_numpy(self.text_head(words))).numpy()
 
 # %% ../../nbs/training/01_predictor.ipynb #f6eb48a1
@@ -237,17 +277,23 @@ def lay_out_predictions(
     if read: table.loc[read, 'predicted'] = _decided(predictor, probs[read], top_k)
     return pd.concat([table, prediction_columns(probs, predictor.vocab, predictor.thresholds)], axis=1)
 
-def _predict_batch(predictor, names, images, top_k=None):
-    "Predictions for a few images, as in `Predictor.predict`"
-    xs,reasons = {},['']*len(images)
-    for i,im in enumerate(images):
-        try: xs[i] = predictor.pipeline.tensor(im)
-        except UnreadableImage as e: reasons[i] = str(e)
-    probs,read = np.full((len(images), len(predictor.vocab)), np.nan),list(xs)
-    if xs:
-        words = picture_words([images[i] for i in read]) if predictor.text_head else None
-        probs[read] = predictor.probabilities(torch.stack(list(xs.values())), words)
-    return lay_out_predictions(predictor, names, probs, reasons, top_k)
+def _rows(predictor, images, bs, width, compute):
+    "Names, reasons, and rows of `compute(tensors, images)`, NaN for an image that can't be read"
+    check_whole('bs', bs)
+    names,images = named_images(images)
+    rows,reasons = np.full((len(images), width), np.nan),['']*len(images)
+    for i in progress(range(0, len(images), bs), comment='predicting'):
+        xs = {}
+        for j,im in enumerate(images[i:i+bs], i):
+            try: xs[j] = predictor.pipeline.tensor(im)
+            except UnreadableImage as e: reasons[j] = str(e)
+        if xs: rows[list(xs)] = compute(torch.stack(list(xs.values())), [images[j] for j in xs])
+    return names,reasons,rows
+
+def _proba(predictor):
+    "Function from tensors and images to probabilities"
+    def compute(x, images): return predictor.probabilities(x, picture_words(images) if predictor.text_head else None)
+    return compute
 
 # %% ../../nbs/training/01_predictor.ipynb #c33d0e88
 @patch
@@ -258,11 +304,70 @@ def predict(
     top_k:int=None # Predict so many labels per image, most probable first; default: by thresholds
 )->pd.DataFrame: # Columns file, predicted ('|' between labels), reason, then those of `prediction_columns`
     "Predict labels and probabilities; an unreadable image has a reason. Raises an `AdsError` for what is no image"
-    check_whole('bs', bs)
     if top_k is not None: check_whole('top_k', top_k, 1, len(self.vocab))
-    names,images = named_images(images)
-    batches = progress(range(0, len(images), bs), comment='predicting')
-    return pd.concat([_predict_batch(self, names[i:i+bs], images[i:i+bs], top_k) for i in batches], ignore_index=True)
+    names,reasons,probs = _rows(self, images, bs, len(self.vocab), _proba(self))
+    return lay_out_predictions(self, names, probs, reasons, top_k)
+
+# %% ../../nbs/training/01_predictor.ipynb #7d4cf40f
+@patch
+def predict_proba(
+    self:Predictor,
+    images,   # As in `predict`
+    bs:int=16 # Images in a batch
+)->np.ndarray: # (images, labels) in 0..1; NaN for an image that can't be read
+    "Return probabilities only, as classifiers of scikit-learn do"
+    return _rows(self, images, bs, len(self.vocab), _proba(self))[2]
+
+def _features(predictor, images, bs):
+    "Names, reasons and features"
+    return _rows(predictor, images, bs, predictor.width, lambda x, _: predictor.pooled(x).float().cpu().numpy())
+
+@patch
+def features(
+    self:Predictor,
+    images,   # As in `predict`
+    bs:int=16 # Images in a batch
+)->np.ndarray: # (images, width) float32; NaN for an image that can't be read
+    "Return the features of the body, for a search, a map or a model of your own"
+    return _features(self, images, bs)[2].astype(np.float32)
+
+# %% ../../nbs/training/01_predictor.ipynb #d5bd86ee
+def _near(predictor):
+    "The neighbours of a predictor; raises an `AdsError` if its folder has none that fit"
+    near,way = predictor.neighbours,'save_predictor writes them with the model'
+    if near is None: raise AdsError(f'this predictor has no neighbours.safetensors, which similar images need; {way}')
+    if len(near.mean)==predictor.width: return near
+    raise AdsError(f'neighbours.safetensors is of another model: {len(near.mean)} features, expected {predictor.width}; {way}')
+
+@patch
+def similar(
+    self:Predictor,
+    images,    # As in `predict`
+    k:int=5,   # Neighbours per image
+    bs:int=16  # Images in a batch
+)->pd.DataFrame: # Columns file, neighbour, distance, reason; k rows per image, one for an image that can't be read
+    "Find the nearest training images; raises an `AdsError` for a predictor without neighbours"
+    near = _near(self)
+    check_whole('k', k, 1, len(near.names))
+    names,reasons,feats = _features(self, images, bs)
+    rows = []
+    for name,reason,f in zip(names, reasons, feats):
+        distances,found = ([[np.nan]], [['']]) if reason else near.nearest(f[None], k)
+        rows += [dict(file=name, neighbour=n, distance=d, reason=reason) for d,n in zip(distances[0], found[0])]
+    return pd.DataFrame(rows)
+
+@patch
+def unlike(
+    self:Predictor,
+    images,    # As in `predict`
+    bs:int=16  # Images in a batch
+)->pd.DataFrame: # Columns file, unlike (0..1, NaN for an image that can't be read), reason
+    "Say for each image which share of the training images has a nearer neighbour than it"
+    near = _near(self)
+    names,reasons,feats = _features(self, images, bs)
+    table,read = pd.DataFrame(dict(file=names, unlike=np.nan, reason=reasons)),[not r for r in reasons]
+    if any(read): table.loc[read, 'unlike'] = near.unlike(feats[read])
+    return table
 
 # %% ../../nbs/training/01_predictor.ipynb #fa5b9bc0
 _scores = dict(macro_f1='macro-F1', mean_ap='mAP')
@@ -348,6 +453,18 @@ def load_predictor(
     if info.recipe.words:
         check_reader()
         text_head = _load_text_head(folder/'words.safetensors', len(info.vocab))
+    near = folder/'neighbours.safetensors'
     thresholds = np.array([np.inf if t is None else t for t in info.thresholds])
     return Predictor(model, info.vocab, thresholds, info.pipeline, info.backbone, info.weights, info.recipe,
-        info.trained_on, text_head)
+        info.trained_on, text_head, load_neighbours(near) if near.is_file() else None, info.versions)
+
+# %% ../../nbs/training/01_predictor.ipynb #801cd2b2
+@patch
+def save_pretrained(
+    self:Predictor,
+    folder # A folder of its own
+)->Path: # `folder`
+    "Write an open predictor, as `save_predictor` does after training"
+    th = [float(t) if np.isfinite(t) else None for t in self.thresholds]
+    info = PredictorInfo(self.backbone, self.weights, list(self.vocab), th, self.pipeline, self.recipe, self.trained_on, self.versions)
+    return _write(Path(folder), info, self.model, self.text_head, self.neighbours)
