@@ -1,15 +1,15 @@
 "What a predictor gives to others: its card, numbers, neighbours, ONNX, and the Hub without a network."
-import json, os, time
+import json
 from pathlib import Path
 import numpy as np, pytest, torch
 from huggingface_hub import ModelCard
 from PIL import Image, ImageEnhance
-from ads_sentiment.core import AdsError, read_json
+from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.data.images import ImagePipeline, prepare_images
 from ads_sentiment.models.backbones import get_backbone
 from ads_sentiment.models.heads import build_model
-from ads_sentiment.recipes import get_recipe, tuned
+from ads_sentiment.recipes import tuned
 from ads_sentiment.training import sharing
 from ads_sentiment.training.learner import recipe_learner
 from ads_sentiment.training.neighbours import load_neighbours
