@@ -65,6 +65,8 @@ results = [
     *(measure('maps', d, 'explain/gradcam', 'explain/faithfulness', 'explain/pointing') for d in data),
     *(measure('words', f'{k}-{d}', 'models/words', 'models/text', 'evaluation/calibration') for k in ('scores', 'deletion') for d in data[::-1]),
     measure('words', 'reading', 'models/words'),
+    measure('sharing', 'onnx', 'training/sharing'),
+    *(measure('sharing', k, 'training/neighbours', 'training/predictor') for k in ('neighbours', 'load')),
     Result('benchmarks/slices-demo.csv', script('measure_slices'), ['benchmarks/measure_slices.py', *modules(['explain/slices', *heads[:-1]])]),
     *(measure('votes', d, 'evaluation/posterior', 'data/demo') for d in ('demo', 'pitt')),
     Result('benchmarks/real-ads-ceiling*.csv', script('measure_real_ads', 'ceiling'), ['benchmarks/measure_real_ads.py', *modules(['evaluation/panels'])]),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['export_onnx']
 
-# %% ../../nbs/training/06_sharing.ipynb #50ac115d
+# %% ../../nbs/training/06_sharing.ipynb #bf50375c
 from ..core import AdsError, atomic_write
 from .cards import input_steps
 from .predictor import Predictor, load_predictor
@@ -20,7 +20,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
 from torch import nn
 
-# %% ../../nbs/training/06_sharing.ipynb #a7079785
+# %% ../../nbs/training/06_sharing.ipynb #b673f5d5
 class _WithInput(nn.Module):
     "From pixels to probabilities"
     def __init__(self, model, pipeline):
@@ -44,7 +44,7 @@ def _quiet():
             yield
     finally: logging.disable(old)
 
-# %% ../../nbs/training/06_sharing.ipynb #3fe0e9c0
+# %% ../../nbs/training/06_sharing.ipynb #43d6ba25
 _needed = ('onnx', 'onnxscript', 'onnxruntime')
 
 def _check_exportable(predictor):
@@ -69,7 +69,7 @@ def _difference(path, net, side):
     with torch.no_grad(): want = net(torch.from_numpy(x)).numpy()
     return max(np.abs(session.run(None, {'pixels': x[:n]})[0]-want[:n]).max() for n in (1, 3))
 
-# %% ../../nbs/training/06_sharing.ipynb #eb947cb6
+# %% ../../nbs/training/06_sharing.ipynb #93873b97
 def export_onnx(
     predictor:Predictor,
     folder,              # Where `model.onnx` is written
@@ -91,7 +91,7 @@ def export_onnx(
                 f'PyTorch; at most {tolerance:g} is allowed. Share the folder instead')
     return path
 
-# %% ../../nbs/training/06_sharing.ipynb #34b548d2
+# %% ../../nbs/training/06_sharing.ipynb #4698fc0b
 _files = ['predictor.json', 'model.safetensors', 'words.safetensors', 'neighbours.safetensors', 'README.md']
 
 @contextmanager
@@ -115,7 +115,7 @@ def push_to_hub(
         api.create_repo(repo_id, private=private, exist_ok=True)
         return api.upload_folder(repo_id=repo_id, folder_path=self.save_pretrained(d), commit_message=message, allow_patterns=_files)
 
-# %% ../../nbs/training/06_sharing.ipynb #1188de8a
+# %% ../../nbs/training/06_sharing.ipynb #65bebf77
 @patch(cls_method=True)
 @delegates(snapshot_download, keep=True, but=['repo_id', 'allow_patterns', 'ignore_patterns', 'repo_type', 'local_dir', 'dry_run'])
 def from_pretrained(
