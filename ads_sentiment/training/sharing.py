@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['export_onnx']
 
-# %% ../../nbs/training/06_sharing.ipynb #bf50375c
+# %% ../../nbs/training/06_sharing.ipynb #84314f06
 from ..core import AdsError, atomic_write
 from .cards import input_steps
 from .predictor import Predictor, load_predictor
@@ -17,10 +17,10 @@ import numpy as np, torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
 from torch import nn
 
-# %% ../../nbs/training/06_sharing.ipynb #b673f5d5
+# %% ../../nbs/training/06_sharing.ipynb #9dedc274
 class _WithInput(nn.Module):
     "From pixels to probabilities"
     def __init__(self, model, pipeline):
@@ -44,7 +44,7 @@ def _quiet():
             yield
     finally: logging.disable(old)
 
-# %% ../../nbs/training/06_sharing.ipynb #43d6ba25
+# %% ../../nbs/training/06_sharing.ipynb #b501c2b3
 _needed = ('onnx', 'onnxscript', 'onnxruntime')
 
 def _check_exportable(predictor):
@@ -69,7 +69,7 @@ def _difference(path, net, side):
     with torch.no_grad(): want = net(torch.from_numpy(x)).numpy()
     return max(np.abs(session.run(None, {'pixels': x[:n]})[0]-want[:n]).max() for n in (1, 3))
 
-# %% ../../nbs/training/06_sharing.ipynb #93873b97
+# %% ../../nbs/training/06_sharing.ipynb #74f856b5
 def export_onnx(
     predictor:Predictor,
     folder,              # Where `model.onnx` is written
@@ -91,7 +91,7 @@ def export_onnx(
                 f'PyTorch; at most {tolerance:g} is allowed. Share the folder instead')
     return path
 
-# %% ../../nbs/training/06_sharing.ipynb #4698fc0b
+# %% ../../nbs/training/06_sharing.ipynb #4a2d496a
 _files = ['predictor.json', 'model.safetensors', 'words.safetensors', 'neighbours.safetensors', 'README.md']
 
 @contextmanager
@@ -115,7 +115,7 @@ def push_to_hub(
         api.create_repo(repo_id, private=private, exist_ok=True)
         return api.upload_folder(repo_id=repo_id, folder_path=self.save_pretrained(d), commit_message=message, allow_patterns=_files)
 
-# %% ../../nbs/training/06_sharing.ipynb #65bebf77
+# %% ../../nbs/training/06_sharing.ipynb #12f241e7
 @patch(cls_method=True)
 @delegates(snapshot_download, keep=True, but=['repo_id', 'allow_patterns', 'ignore_patterns', 'repo_type', 'local_dir', 'dry_run'])
 def from_pretrained(
