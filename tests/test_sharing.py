@@ -170,6 +170,12 @@ def test_to_the_hub_and_back(model, files, tmp_path, monkeypatch):
     assert asked['revision']=='main' and not [p for p in asked['allow_patterns'] if p.endswith(('.py', '.pkl', '.bin', '*'))]
     np.testing.assert_array_equal(back.predict_proba(files[:2]), model.predict_proba(files[:2]))
 
+def test_a_network_error_is_one_line(model, tmp_path, monkeypatch):
+    class Unplugged(FakeHub):
+        def create_repo(self, *args, **kwargs): raise RuntimeError('no\nroute')
+    monkeypatch.setattr(sharing, 'HfApi', lambda token=None: Unplugged(tmp_path))
+    with pytest.raises(AdsError, match='me/ads on the Hub: RuntimeError: no route'): model.push_to_hub('me/ads')
+
 @pytest.mark.parametrize('name', ['no such/na me/x', 'nowhere', ''])
 def test_the_hub_fails_in_one_line(name, monkeypatch):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')

@@ -17,7 +17,6 @@ import numpy as np, torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.utils import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
 from torch import nn
 
 # %% ../../nbs/training/06_sharing.ipynb #9dedc274
@@ -98,8 +97,9 @@ _files = ['predictor.json', 'model.safetensors', 'words.safetensors', 'neighbour
 def _hub_errors(what):
     "Turn errors of the Hub and of the network into an `AdsError`"
     try: yield
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
-        raise AdsError(f'{what}: {" ".join(str(e).split())[:300]}') from None
+    except AdsError: raise
+    except Exception as e: # those of the Hub, of its HTTP library and of the disk
+        raise AdsError(f'{what}: {type(e).__name__}: {" ".join(str(e).split())[:300]}') from None
 
 @patch
 def push_to_hub(
