@@ -66,6 +66,8 @@ results = [
     *(measure('words', f'{k}-{d}', 'models/words', 'models/text', 'evaluation/calibration') for k in ('scores', 'deletion') for d in data[::-1]),
     measure('words', 'reading', 'models/words'),
     *(measure('slices', k, 'explain/slices', *heads[:-1]) for k in ('unplanted', 'planted')),
+    measure('sharing', 'onnx', 'training/sharing'),
+    *(measure('sharing', k, 'training/neighbours', 'training/predictor') for k in ('neighbours', 'load')),
     *(measure('votes', d, 'evaluation/posterior', 'data/demo') for d in ('demo', 'pitt')),
     Result('benchmarks/real-ads-ceiling*.csv', script('measure_real_ads', 'ceiling'), ['benchmarks/measure_real_ads.py', *modules(['evaluation/panels'])]),
     Result('benchmarks/real-ads-[!c]*.csv', script('measure_real_ads', 'models'), ['benchmarks/measure_real_ads.py',

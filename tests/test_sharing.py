@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from huggingface_hub import ModelCard
 from PIL import Image, ImageEnhance
+from sklearn.datasets import load_sample_images
+from sklearn.metrics import roc_auc_score
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.data.images import ImagePipeline, prepare_images
@@ -16,11 +18,11 @@ from ads_sentiment.training.neighbours import load_neighbours
 from ads_sentiment.training.predictor import Predictor, add_scores, load_predictor, save_predictor
 
 @pytest.fixture(scope='module')
-def source(tmp_path_factory): return demo_ads(tmp_path_factory.mktemp('ads'), n=60, seed=3)
+def source(tmp_path_factory): return demo_ads(tmp_path_factory.mktemp('ads'), n=180, seed=3)
 
 @pytest.fixture(scope='module')
 def learn(source):
-    learn = recipe_learner(prepare_images(source)[0], size=64, engine='eager')
+    learn = recipe_learner(prepare_images(source)[0], size=96, engine='eager')
     learn.fit_head(say=None)
     return learn
 
@@ -89,10 +91,16 @@ def test_near_duplicates_are_found(model, source):
     found = near.groupby('file', sort=False).neighbour.apply(list)
     assert np.mean([n in f for n,f in zip(names, found)]) >= .95
 
-def test_training_images_are_like_themselves_and_noise_is_not(model, source, files):
-    rng = np.random.default_rng(0)
-    noise = [Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(3)]
-    assert model.unlike(noise).unlike.min() > .9 and model.unlike(source.paths[source.split=='train']).unlike.max() < .1
+def photos():
+    "Crops of the two photographs that come with scikit-learn"
+    for a in load_sample_images().images:
+        im = Image.fromarray(a)
+        for i in range(8): yield im.crop((40*i, 20*i, 40*i+300, 20*i+260))
+
+def test_photographs_are_unlike_drawn_ads(model, source, files):
+    own,other = model.unlike(files).unlike,model.unlike(list(photos())).unlike
+    assert roc_auc_score([0]*len(own)+[1]*len(other), [*own, *other]) >= .95
+    assert .2 < own.median() < .8 and model.unlike(source.paths[source.split=='train']).unlike.max() < .1
 
 def test_without_or_with_wrong_neighbours(model, folder, files, tmp_path):
     model.save_pretrained(tmp_path)
@@ -161,6 +169,12 @@ def test_to_the_hub_and_back(model, files, tmp_path, monkeypatch):
     back = Predictor.from_pretrained('me/ads', revision='main')
     assert asked['revision']=='main' and not [p for p in asked['allow_patterns'] if p.endswith(('.py', '.pkl', '.bin', '*'))]
     np.testing.assert_array_equal(back.predict_proba(files[:2]), model.predict_proba(files[:2]))
+
+def test_a_network_error_is_one_line(model, tmp_path, monkeypatch):
+    class Unplugged(FakeHub):
+        def create_repo(self, *args, **kwargs): raise RuntimeError('no\nroute')
+    monkeypatch.setattr(sharing, 'HfApi', lambda token=None: Unplugged(tmp_path))
+    with pytest.raises(AdsError, match='me/ads on the Hub: RuntimeError: no route'): model.push_to_hub('me/ads')
 
 @pytest.mark.parametrize('name', ['no such/na me/x', 'nowhere', ''])
 def test_the_hub_fails_in_one_line(name, monkeypatch):

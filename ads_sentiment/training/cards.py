@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['card_scores', 'card_data', 'input_steps', 'model_card']
 
-# %% ../../nbs/training/00_cards.ipynb #ae278e7a
+# %% ../../nbs/training/00_cards.ipynb #8d0c86e7
 from ..data.images import ImagePipeline
 import re
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-# %% ../../nbs/training/00_cards.ipynb #f22115db
+# %% ../../nbs/training/00_cards.ipynb #8e543fa3
 _names = dict(macro_f1='macro-F1', mean_ap='mean average precision', annotator_macro_f1='macro-F1 of one annotator against the others')
 
 def card_scores(
@@ -29,7 +29,7 @@ def _score_rows(trained_on):
     return [f'On {trained_on.n_test:,} test images ({trained_on.split} split), which neither the head nor the thresholds have seen:', '',
         '| score | value | 95 % interval |', '|:--|--:|:--|', *rows]
 
-# %% ../../nbs/training/00_cards.ipynb #fdeb9139
+# %% ../../nbs/training/00_cards.ipynb #f5c14acc
 def _eval_results(trained_on):
     "The scores of the model as the Hub reads them"
     task,slug = dict(task_type='image-classification', task_name='Multi-label image classification'),re.sub(r'\W+', '-', trained_on.data.lower())
@@ -49,7 +49,7 @@ def card_data(
 
 def _title(info): return f'{info.backbone} on {info.trained_on.data or "unnamed data"}' 
 
-# %% ../../nbs/training/00_cards.ipynb #dab0f855
+# %% ../../nbs/training/00_cards.ipynb #cb071e14
 def input_steps(
     pipeline:ImagePipeline
 )->list: # Lines
@@ -65,20 +65,20 @@ def input_steps(
 
 def _channels(values): return ', '.join(f'{v:.6g}' for v in values)
 
-# %% ../../nbs/training/00_cards.ipynb #c6cddb26
+# %% ../../nbs/training/00_cards.ipynb #9015dbdc
 _use = """```python
 from ads_sentiment.training.predictor import load_predictor
 predictor = load_predictor('FOLDER')
 predictor.predict('IMAGES')
 ```"""
 
-_limits = ['The labels are impressions of annotators, who agree little on most of them. They are not facts about an ad or about people in it.',
+_limits = ['Labels that people gave by their impression are no facts about an image or the people in it. Annotators of sentiments agree little.',
     'A probability means what it says only where labels are about as frequent as in the training data.',
     'Images unlike the training images get probabilities too. `Predictor.unlike` finds such images.',
     'The model learned what goes along with a label in these data, such as brands, colours or styles of their time and place.']
 
-_uses = ['Meant for research on collections of ads: sorting, searching, and comparing groups of ads, with the scores above in mind.',
-    'Not meant for decisions about persons, for judging people shown in ads, or as a replacement of annotators where single ads matter.']
+_uses = ['Meant for research on collections of images like the training data: sorting, searching, and comparing groups, with the scores above in mind.',
+    'Not meant for decisions about persons, for judging people in images, or as a replacement of annotators where single images matter.']
 
 _licences = ['The code of `ads_sentiment` has the Apache License 2.0.',
     'The body started from the weights named above. Weights trained on ImageNet are subject to the terms of their publisher; ImageNet itself is for '
@@ -94,7 +94,7 @@ def _label_rows(info):
 
 def _plain(name): return ' '.join(str(name).replace('|', '\\|').replace('<', '&lt;').split())
 
-# %% ../../nbs/training/00_cards.ipynb #960b375b
+# %% ../../nbs/training/00_cards.ipynb #32222453
 def _data_text(info):
     "What the model was trained on"
     t = info.trained_on
@@ -113,6 +113,6 @@ def model_card(
         'Intended use': _bullets(_uses), 'Limits': _bullets([*note, *_limits]), 'Use': [_use],
         'From image to tensor': _bullets(input_steps(info.pipeline)), 'Licences': _bullets(_licences),
         'Versions': [', '.join(f'{k} {v}' for k,v in info.versions.items()) or 'Not recorded.']}
-    intro = f'Predicts {len(info.vocab)} sentiment labels of image ads, several per image.'
+    intro = f'Predicts {len(info.vocab)} labels of images, such as ads; an image can have several.'
     body = [f'# {_plain(_title(info))}', '', intro, *(line for k,lines in sections.items() for line in ('', f'## {k}', '', *lines))]
     return ModelCard(f'---\n{card_data(info).to_yaml()}\n---\n\n' + '\n'.join(body) + '\n')

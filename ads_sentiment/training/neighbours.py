@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Neighbours', 'load_neighbours']
 
-# %% ../../nbs/training/07_neighbours.ipynb #fb6adb20
+# %% ../../nbs/training/07_neighbours.ipynb #7cb6caa0
 from ..core import AdsError, atomic_write, check_whole
 import json
 from functools import cached_property
@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 
-# %% ../../nbs/training/07_neighbours.ipynb #ee1f4637
+# %% ../../nbs/training/07_neighbours.ipynb #219ca520
 def _floats(a): return np.ascontiguousarray(a, dtype=np.float32)
 
 class Neighbours:
@@ -49,7 +49,7 @@ class Neighbours:
         "Return the distance of features (images, width) to the nearest training image"
         return self.index.kneighbors(self.place(feats), 1)[0][:,0]
 
-# %% ../../nbs/training/07_neighbours.ipynb #489d94cf
+# %% ../../nbs/training/07_neighbours.ipynb #35cc1814
 def _space(feats, names, n, seed):
     "Neighbours without `own`"
     mean,std = feats.mean(0),feats.std(0)
@@ -75,7 +75,7 @@ def fit(
     res.own = _floats(np.sort(np.concatenate(apart)))
     return res
 
-# %% ../../nbs/training/07_neighbours.ipynb #c5cadbf7
+# %% ../../nbs/training/07_neighbours.ipynb #919b3056
 @patch
 def nearest(
     self:Neighbours,
@@ -95,7 +95,7 @@ def unlike(
     "Return the share of training images that are nearer to the other training images than an image is"
     return np.searchsorted(self.own, self.distances(feats))/len(self.own)
 
-# %% ../../nbs/training/07_neighbours.ipynb #32b8d162
+# %% ../../nbs/training/07_neighbours.ipynb #baf7255e
 @patch
 def save(
     self:Neighbours,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['export_onnx']
 
-# %% ../../nbs/training/06_sharing.ipynb #50ac115d
+# %% ../../nbs/training/06_sharing.ipynb #84314f06
 from ..core import AdsError, atomic_write
 from .cards import input_steps
 from .predictor import Predictor, load_predictor
@@ -17,10 +17,9 @@ import numpy as np, torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
 from torch import nn
 
-# %% ../../nbs/training/06_sharing.ipynb #a7079785
+# %% ../../nbs/training/06_sharing.ipynb #9dedc274
 class _WithInput(nn.Module):
     "From pixels to probabilities"
     def __init__(self, model, pipeline):
@@ -44,7 +43,7 @@ def _quiet():
             yield
     finally: logging.disable(old)
 
-# %% ../../nbs/training/06_sharing.ipynb #3fe0e9c0
+# %% ../../nbs/training/06_sharing.ipynb #b501c2b3
 _needed = ('onnx', 'onnxscript', 'onnxruntime')
 
 def _check_exportable(predictor):
@@ -69,7 +68,7 @@ def _difference(path, net, side):
     with torch.no_grad(): want = net(torch.from_numpy(x)).numpy()
     return max(np.abs(session.run(None, {'pixels': x[:n]})[0]-want[:n]).max() for n in (1, 3))
 
-# %% ../../nbs/training/06_sharing.ipynb #eb947cb6
+# %% ../../nbs/training/06_sharing.ipynb #74f856b5
 def export_onnx(
     predictor:Predictor,
     folder,              # Where `model.onnx` is written
@@ -91,15 +90,16 @@ def export_onnx(
                 f'PyTorch; at most {tolerance:g} is allowed. Share the folder instead')
     return path
 
-# %% ../../nbs/training/06_sharing.ipynb #34b548d2
+# %% ../../nbs/training/06_sharing.ipynb #4a2d496a
 _files = ['predictor.json', 'model.safetensors', 'words.safetensors', 'neighbours.safetensors', 'README.md']
 
 @contextmanager
 def _hub_errors(what):
     "Turn errors of the Hub and of the network into an `AdsError`"
     try: yield
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
-        raise AdsError(f'{what}: {" ".join(str(e).split())[:300]}') from None
+    except AdsError: raise
+    except Exception as e: # those of the Hub, of its HTTP library and of the disk
+        raise AdsError(f'{what}: {type(e).__name__}: {" ".join(str(e).split())[:300]}') from None
 
 @patch
 def push_to_hub(
@@ -115,7 +115,7 @@ def push_to_hub(
         api.create_repo(repo_id, private=private, exist_ok=True)
         return api.upload_folder(repo_id=repo_id, folder_path=self.save_pretrained(d), commit_message=message, allow_patterns=_files)
 
-# %% ../../nbs/training/06_sharing.ipynb #1188de8a
+# %% ../../nbs/training/06_sharing.ipynb #12f241e7
 @patch(cls_method=True)
 @delegates(snapshot_download, keep=True, but=['repo_id', 'allow_patterns', 'ignore_patterns', 'repo_type', 'local_dir', 'dry_run'])
 def from_pretrained(
