@@ -19,11 +19,12 @@ home = Path(__file__).parent
 bodies = [*backbones, 'efficientnet_lite0+mobilenet_v3_large', 'timm/convnext_atto', 'timm/vit_tiny_patch16_224']
 
 def untrained(name):
-    "A predictor with random weights and BatchNorm statistics of noise"
+    "A predictor with random weights and BatchNorm statistics of the kind of noise that it is compared on"
     b = get_backbone(name)
-    noise = torch.randn(4, 3, b.size, b.size, generator=torch.Generator().manual_seed(0))
-    net,used = build_model(b, tuned, 20, None, 'random', 1, [noise])
-    return Predictor(net.eval(), [f'label {i}' for i in range(20)], np.full(20, .5), ImagePipeline(size=b.size, mean=b.mean, std=b.std), b.name, used, tuned)
+    pipeline = ImagePipeline(size=b.size, mean=b.mean, std=b.std)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 3, b.size, b.size), dtype=np.uint8)
+    net,used = build_model(b, tuned, 20, None, 'random', 1, [pipeline.normalize(torch.from_numpy(pixels))])
+    return Predictor(net.eval(), [f'label {i}' for i in range(20)], np.full(20, .5), pipeline, b.name, used, tuned)
 
 def onnx_row(name):
     "Largest difference of probabilities on four images of noise"
