@@ -258,7 +258,7 @@ def _check_file(out, inputs):
     out = Path(out)
     if out.is_dir(): raise AdsError(f'--out {out} is a folder; expected a CSV to write, such as '
         f'{out/"predictions.csv"}')
-    if os.path.abspath(out) in map(os.path.abspath, inputs):
+    if out.exists() and out.resolve() in {Path(f).resolve() for f in inputs}: # also behind a link
         raise AdsError(f'--out {out} is one of the images and would be overwritten; take another name')
     _new_folder(out.absolute().parent, '--out')
 
