@@ -302,14 +302,15 @@ def _shared(out, shard):
     out = Path(out)
     return out.with_name(f'{out.stem}-{k}-of-{n}{out.suffix}'),(k,n)
 
+def _counted(predicted, empty, skipped): return f'{predicted} predicted, {empty} of them without a label, {skipped} skipped'
+
 def _predict_to(model, names, out, **how):
     "Write predictions in parts; the counts in a line"
     from ads_sentiment.training.scoring import score_images
     def say(line): print(line, file=sys.stderr, flush=True)
     res = score_images(model, names, out, say=None if os.environ.get('ADS_PROGRESS')=='0' else say, **how)
     before = res['images']-res['computed']
-    return (f"{res['predicted']} predicted, {res['without_label']} of them without a label, {res['skipped']} skipped"
-        + (f', {before} of them in an earlier call' if before else ''))
+    return _counted(res['predicted'], res['without_label'], res['skipped']) + (f', {before} of them in an earlier call' if before else '')
 
 def _predict_lines(model, names, top_k):
     "Print predictions as they are made; the counts in a line"
@@ -320,7 +321,7 @@ def _predict_lines(model, names, top_k):
             f"{f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
         skipped += int((table.reason!='').sum())
         empty += int(((table.reason=='')&(table.predicted=='')).sum())
-    return f'{len(names)-skipped} predicted, {empty} of them without a label, {skipped} skipped'
+    return _counted(len(names)-skipped, empty, skipped)
 
 @command
 def ads_predict(
