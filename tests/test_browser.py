@@ -150,12 +150,12 @@ def test_upload(page, tmp_path):
     until(page, lambda: 'mine.png' in page.locator(at).inner_text() and said()==[])
     upload(page, tmp_path/'notes.jpg')
     changes(page, said, [])
-    assert 'notes.jpg: not an image file that Pillow knows' in said()[0]
+    until(page, lambda: 'notes.jpg: not an image file that Pillow knows' in said()[0])
     old = said()
     upload(page, tmp_path/'big.png')
     changes(page, said, old)
-    assert 'big.png has 9.0 MB; expected an image of at most 8 MB' in said()[0]
-    assert 'mine.png' not in page.locator(at).inner_text() and page.locator(f'{at} .ads-bar').count()==0 # nothing of the ad before is left
+    until(page, lambda: 'big.png has 9.0 MB; expected an image of at most 8 MB' in said()[0])
+    until(page, lambda: 'mine.png' not in page.locator(at).inner_text() and page.locator(f'{at} .ads-bar').count()==0) # nothing of the ad before is left
 
 def test_explore_labels(page):
     at = '.ads-explorer'
@@ -178,17 +178,14 @@ def test_explore_labels(page):
     common = max(options(label)[1:], key=n_ads)
     name = common.rsplit(' (', 1)[0]
     select(label, common)
-    changes(page, number, everything)
-    assert number()==n_ads(common) and all(name in t for t in cards())
+    until(page, lambda: number()==n_ads(common) and all(name in t for t in cards()))
     select(split, 'test')
-    until(page, lambda: number() < n_ads(common))
-    assert 'train' not in count()
+    until(page, lambda: number() < n_ads(common) and 'train' not in count())
     select(show, 'voted for, but not the label')
     low = box.locator('.noUi-handle-lower').first # least votes
     low.focus()
     for _ in range(5): low.press('ArrowRight')
-    until(page, lambda: 'Nothing matches' in box.inner_text())
-    assert number()==0 and not cards()
+    until(page, lambda: 'Nothing matches' in box.inner_text() and number()==0 and not cards())
 
 def test_filter_lab(page):
     at = '.ads-filter-lab'
