@@ -12,12 +12,12 @@ import pandas as pd, torch
 from PIL import Image
 from bench import conditions, here, named_ads, poster_csv
 from ads_sentiment.core import write_csv
-from ads_sentiment.data.images import prepare_images
+from ads_sentiment.data.images import prepare_images, read_images
 from ads_sentiment.data.splits import resplit
 from ads_sentiment.models.engines import Engine
 from ads_sentiment.training.learner import recipe_learner
 from ads_sentiment.training.predictor import load_predictor, save_predictor
-from ads_sentiment.training.scoring import list_images, parts_folder, read_images
+from ads_sentiment.training.scoring import list_images, parts_folder
 
 child = """
 import json, os, resource, sys, threading, time

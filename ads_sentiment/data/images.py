@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['Pixels', 'Channels', 'gallery_transforms', 'UnreadableImage', 'read_image', 'why_unreadable', 'bilateral',
            'BilateralFilter', 'prepare_pixels', 'FilterSpec', 'pixels', 'ImagePipeline', 'file_key', 'prepare_image',
-           'one_cv2_thread', 'prepare_images', 'channel_stats', 'transform_gallery']
+           'one_cv2_thread', 'is_address', 'content_of', 'read_images', 'prepare_images', 'channel_stats',
+           'transform_gallery']
 
 # %% ../../nbs/data/07_images.ipynb #441bd2ed
 from ..core import AdsError, atomic_write, cache_dir, checked, digest, progress
-import io,os,warnings
+import io,os,re,warnings
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -267,6 +269,48 @@ def one_cv2_thread():
     cv2.setNumThreads(1)
     try: yield
     finally: cv2.setNumThreads(n)
+
+# %% ../../nbs/data/07_images.ipynb #36253eb5
+def is_address(
+    name # Of an image
+)->bool:
+    "Does a name begin as `https://` and `s3://` do?"
+    return isinstance(name, str) and bool(re.match(r'[A-Za-z][A-Za-z0-9+.-]+://', name))
+
+def content_of(
+    image # As in `read_image`, or an address
+): # As in `read_image`
+    "Read the bytes behind an address, and return anything else as it is; raises `UnreadableImage`"
+    if not is_address(image): return image
+    import fsspec
+    try:
+        with fsspec.open(image, 'rb') as f: return f.read()
+    except Exception as e: # each kind of storage has its own errors
+        why = ' '.join(str(e).split())[:150]
+        raise UnreadableImage(f'cannot be opened: {type(e).__name__}: {why}') from None
+
+# %% ../../nbs/data/07_images.ipynb #27f0f655
+def _read(pipeline, image):
+    "(pixels, content, '') of an image, or (None, None, reason)"
+    try:
+        content = content_of(image)
+        return pixels(pipeline.image(content)),content,''
+    except UnreadableImage as e: return None,None,str(e)
+
+def read_images(
+    pipeline:ImagePipeline,
+    images,  # Of any kind that `read_image` takes, or addresses
+    n:int=64 # At most so many images ahead
+): # Yields (pixels (3, side, side) uint8, what `read_image` takes, '') for each image, or (None, None, reason)
+    "Read and prepare images in threads, in order"
+    pool,waiting = ThreadPoolExecutor(os.cpu_count() or 1),deque()
+    with one_cv2_thread():
+        try:
+            for im in images:
+                waiting.append(pool.submit(_read, pipeline, im))
+                if len(waiting) > n: yield waiting.popleft().result()
+            while waiting: yield waiting.popleft().result()
+        finally: pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/data/07_images.ipynb #6041cbb0
 def prepare_images(

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Count', 'Probability', 'Name', 'TrainedOn', 'PredictorInfo', 'package_versions', 'save_predictor', 'add_scores',
            'probability_columns', 'prediction_columns', 'image_files', 'image_column', 'named_images', 'Predictor',
-           'lay_out_predictions', 'predictor_folder', 'load_predictor']
+           'lay_out_predictions', 'fill_rows', 'predictor_folder', 'load_predictor']
 
 # %% ../../nbs/training/01_predictor.ipynb #2512bf86
 from ..core import AdsError, atomic_write, check_whole, checked, checked_from, ads_device
 from ..core import progress, read_json, write_json
-from ..data.images import ImagePipeline, UnreadableImage
+from ..data.images import ImagePipeline, is_address, read_images
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
 from ..models.heads import build_model, split_head
@@ -193,7 +193,7 @@ def _no_list(images):
 def _several(images):
     "List what was given; raises an `AdsError` for what is neither an image nor a list"
     if isinstance(images, pd.DataFrame): return list(image_column(images))
-    if isinstance(images, (str, os.PathLike)): return image_files(images)
+    if isinstance(images, (str, os.PathLike)) and not is_address(images): return image_files(images)
     if isinstance(images, _one_image): return [images]
     if not _no_list(images): return list(images)
     raise AdsError(f'a {type(images).__name__} is no image: expected files, bytes or Pillow images, or a list of these '
@@ -268,45 +268,71 @@ def _decided(predictor, probs, top_k):
 def lay_out_predictions(
     predictor,     # `Predictor`
     names,         # One per image
-    probs,         # (images, labels); NaN for an image that could not be read
+    values,        # (images, 1 + labels) from `outputs`; NaN for an image that could not be read
     reasons,       # One per image, '' for one that was read
     top_k:int=None # Predict so many labels per image, most probable first; default: by thresholds
 )->pd.DataFrame: # As `Predictor.predict` returns it
     "Lay out predictions, with reasons for images that could not be read"
+    far,probs = values[:,0],values[:,1:]
     table,read = pd.DataFrame(dict(file=names, predicted='', reason=reasons)),[i for i,r in enumerate(reasons) if not r]
     if read: table.loc[read, 'predicted'] = _decided(predictor, probs[read], top_k)
+    if predictor.neighbours: table['unlike'] = far
     return pd.concat([table, prediction_columns(probs, predictor.vocab, predictor.thresholds)], axis=1)
 
+# %% ../../nbs/training/01_predictor.ipynb #90435162
+def fill_rows(
+    stream,  # From `read_images`
+    n:int,   # Take so many images of it
+    width:int, # Values per image
+    compute, # Function from pixels (N, 3, side, side), uint8, and a list of their contents to values (N, width)
+    bs:int   # Images in a batch
+): # values (n, width) float32, NaN for an image that can't be read, and reasons, '' for one that can
+    "Compute values of the next images of a stream, in batches"
+    rows,reasons,batch = np.full((n, width), np.nan, dtype=np.float32),['']*n,[]
+    for i in range(n):
+        x,content,reasons[i] = next(stream)
+        if x is not None: batch.append((i, x, content))
+        if batch and (len(batch)==bs or i==n-1):
+            at,xs,contents = zip(*batch)
+            rows[list(at)],batch = compute(torch.stack(xs), contents),[]
+    return rows,reasons
+
 def _rows(predictor, images, bs, width, compute):
-    "Names, reasons, and rows of `compute(tensors, images)`, NaN for an image that can't be read"
+    "Names, values and reasons of images of any kind"
     check_whole('bs', bs)
     names,images = named_images(images)
-    rows,reasons = np.full((len(images), width), np.nan),['']*len(images)
-    for i in progress(range(0, len(images), bs), comment='predicting'):
-        xs = {}
-        for j,im in enumerate(images[i:i+bs], i):
-            try: xs[j] = predictor.pipeline.tensor(im)
-            except UnreadableImage as e: reasons[j] = str(e)
-        if xs: rows[list(xs)] = compute(torch.stack(list(xs.values())), [images[j] for j in xs])
-    return names,reasons,rows
-
-def _proba(predictor):
-    "Function from tensors and images to probabilities"
-    def compute(x, images): return predictor.probabilities(x, picture_words(images) if predictor.text_head else None)
-    return compute
+    stream = iter(progress(read_images(predictor.pipeline, images, 4*bs), total=len(images), comment='predicting'))
+    return names,*fill_rows(stream, len(images), width, compute, bs)
 
 # %% ../../nbs/training/01_predictor.ipynb #c33d0e88
 @patch
+def _pooled(self:Predictor, x):
+    "Features of pixels (N, 3, side, side), uint8"
+    return self.pooled(self.pipeline.normalize(x.to(ads_device())))
+
+@patch
+def outputs(
+    self:Predictor,
+    feats:torch.Tensor, # (N, width) from `pooled`
+    images=()           # The images themselves, whose words are read if the model reads
+)->np.ndarray: # (N, 1 + labels): `unlike`, NaN without neighbours, then probabilities, all in 0..1
+    "Compute all that a prediction says of images from their features"
+    probs = self.from_features(feats, picture_words(images) if self.text_head else None)
+    far = self.neighbours.unlike(feats.float().cpu().numpy()) if self.neighbours else np.full(len(probs), np.nan)
+    return np.column_stack([far, probs])
+
+@patch
 def predict(
     self:Predictor,
-    images,   # A file, a folder, bytes, an open Pillow image; a list of these; or a DataFrame with a column of files
+    images,   # A file, a folder, an address, bytes, an open Pillow image; a list of these; or a DataFrame with a column of files
     bs:int=16, # Images in a batch
     top_k:int=None # Predict so many labels per image, most probable first; default: by thresholds
-)->pd.DataFrame: # Columns file, predicted ('|' between labels), reason, then those of `prediction_columns`
+)->pd.DataFrame: # Columns file, predicted ('|' between labels), reason, `unlike` if neighbours are kept, then those of `prediction_columns`
     "Predict labels and probabilities; an unreadable image has a reason. Raises an `AdsError` for what is no image"
     if top_k is not None: check_whole('top_k', top_k, 1, len(self.vocab))
-    names,reasons,probs = _rows(self, images, bs, len(self.vocab), _proba(self))
-    return lay_out_predictions(self, names, probs, reasons, top_k)
+    if self.neighbours: _near(self)
+    names,values,reasons = _rows(self, images, bs, 1+len(self.vocab), lambda x,ims: self.outputs(self._pooled(x), ims))
+    return lay_out_predictions(self, names, values, reasons, top_k)
 
 # %% ../../nbs/training/01_predictor.ipynb #7d4cf40f
 @patch
@@ -314,13 +340,14 @@ def predict_proba(
     self:Predictor,
     images,   # As in `predict`
     bs:int=16 # Images in a batch
-)->np.ndarray: # (images, labels) in 0..1; NaN for an image that can't be read
+)->np.ndarray: # (images, labels) float32 in 0..1; NaN for an image that can't be read
     "Return probabilities only, as classifiers of scikit-learn do"
-    return _rows(self, images, bs, len(self.vocab), _proba(self))[2]
+    def compute(x, ims): return self.outputs(self._pooled(x), ims)[:,1:]
+    return _rows(self, images, bs, len(self.vocab), compute)[1]
 
 def _features(predictor, images, bs):
-    "Names, reasons and features"
-    return _rows(predictor, images, bs, predictor.width, lambda x, _: predictor.pooled(x).float().cpu().numpy())
+    "Names, features and reasons"
+    return _rows(predictor, images, bs, predictor.width, lambda x,_: predictor._pooled(x).float().cpu().numpy())
 
 @patch
 def features(
@@ -329,7 +356,7 @@ def features(
     bs:int=16 # Images in a batch
 )->np.ndarray: # (images, width) float32; NaN for an image that can't be read
     "Return the features of the body, for a search, a map or a model of your own"
-    return _features(self, images, bs)[2].astype(np.float32)
+    return _features(self, images, bs)[1]
 
 # %% ../../nbs/training/01_predictor.ipynb #d5bd86ee
 def _near(predictor):
@@ -349,7 +376,7 @@ def similar(
     "Find the nearest training images; raises an `AdsError` for a predictor without neighbours"
     near = _near(self)
     check_whole('k', k, 1, len(near.names))
-    names,reasons,feats = _features(self, images, bs)
+    names,feats,reasons = _features(self, images, bs)
     rows = []
     for name,reason,f in zip(names, reasons, feats):
         distances,found = ([[np.nan]], [['']]) if reason else near.nearest(f[None], k)
@@ -364,7 +391,7 @@ def unlike(
 )->pd.DataFrame: # Columns file, unlike (0..1, NaN for an image that can't be read), reason
     "Say for each image which share of the training images has a nearer neighbour than it"
     near = _near(self)
-    names,reasons,feats = _features(self, images, bs)
+    names,feats,reasons = _features(self, images, bs)
     table,read = pd.DataFrame(dict(file=names, unlike=np.nan, reason=reasons)),[not r for r in reasons]
     if any(read): table.loc[read, 'unlike'] = near.unlike(feats[read])
     return table
