@@ -69,6 +69,7 @@ from .study.study import *
 from .study.ablation import *
 from .study.compare import *
 from .study.evaluate import *
+from .study.gallery import *
 from .apps.browsing import *
 from .apps.widgets import *
 from .apps.cli import *

@@ -252,15 +252,15 @@ def _needed(command, images, predictor, *more):
     return [images] if isinstance(images, str) else images
 
 # %% ../../nbs/apps/01_cli.ipynb #a76fd91d
-def _check_file(out, inputs):
+def _check_file(out, inputs, flag='--out', suffix='.csv'):
     "Raise an `AdsError` unless `out` can be written without harm"
-    if not str(out).strip(): raise AdsError('--out is empty text; expected a CSV to write')
+    if not str(out).strip(): raise AdsError(f'{flag} is empty text; expected a {suffix} file to write')
     out = Path(out)
-    if out.is_dir(): raise AdsError(f'--out {out} is a folder; expected a CSV to write, such as '
-        f'{out/"predictions.csv"}')
+    if out.is_dir(): raise AdsError(f'{flag} {out} is a folder; expected a {suffix} file to write, such as '
+        f'{out/f"predictions{suffix}"}')
     if out.exists() and out.resolve() in {Path(f).resolve() for f in inputs}: # also behind a link
-        raise AdsError(f'--out {out} is one of the images and would be overwritten; take another name')
-    _new_folder(out.absolute().parent, '--out')
+        raise AdsError(f'{flag} {out} is one of the images and would be overwritten; take another name')
+    _new_folder(out.absolute().parent, flag)
 
 # %% ../../nbs/apps/01_cli.ipynb #15bf06fe
 def _all_files(images, out=None):
@@ -293,14 +293,18 @@ def _picture_names(files, out):
     return names
 
 # %% ../../nbs/apps/01_cli.ipynb #4bb9d482
-def _shared(out, shard):
-    "The output and (share, of how many) of a job array: x.csv becomes x-2-of-8.csv"
+def _share(shard, out):
+    "(share, of how many) of a job array, or None"
     from ads_sentiment.training.scoring import shard_of
-    if shard is None: return out,(1,1)
-    k,n = shard_of(shard)
+    if shard is None: return None
+    found = shard_of(shard)
     if out is None: raise AdsError('--shard needs --out, whose name gets the number of the share')
-    out = Path(out)
-    return out.with_name(f'{out.stem}-{k}-of-{n}{out.suffix}'),(k,n)
+    return found
+
+def _named(out, share):
+    "The output of a share: x.csv becomes x-2-of-8.csv"
+    if out is None or share is None: return out
+    return Path(out).with_name('{}-{}-of-{}{}'.format(Path(out).stem, *share, Path(out).suffix))
 
 def _counted(predicted, empty, skipped): return f'{predicted} predicted, {empty} of them without a label, {skipped} skipped'
 
@@ -323,11 +327,33 @@ def _predict_lines(model, names, top_k):
         empty += int(((table.reason=='')&(table.predicted=='')).sum())
     return _counted(len(names)-skipped, empty, skipped)
 
+# %% ../../nbs/apps/01_cli.ipynb #1449b471
+def _to_predict(images, out, html, engine, shard):
+    "Names of images, and outputs of this share; raises an `AdsError` for what does not go together"
+    from ads_sentiment.models.engines import check_engine
+    from ads_sentiment.training.scoring import check_output, list_images
+    share = _share(shard, out)
+    k,n = share or (1, 1)
+    check_engine(engine)
+    for flag,given in (('--engine', engine!='auto'), ('--html', html is not None)):
+        if given and out is None: raise AdsError(f'{flag} is for --out')
+    out,html = _named(out, share),_named(html, share)
+    if out is not None: _check_file(out, [])
+    if html is not None and Path(html).suffix not in ('.html', '.htm'): raise AdsError(f'--html {html}: expected a name that ends in .html')
+    names = list_images(images, out)[k-1::n]
+    if not names: raise AdsError(f'share {k} of {n} holds no image; take fewer shares')
+    if out is not None:
+        _check_file(out, names)
+        check_output(out)
+    if html is not None: _check_file(html, names, '--html', '.html')
+    return names,out,html
+
 @command
 def ads_predict(
     images:Param('Images, folders, tables, lists (.txt), addresses', str, nargs='*'), # Images, folders, tables with a column of images, lists of names (.txt), addresses
     predictor:str=None, # Folder of a predictor, such as runs/demo/efficientnet_lite0, or of a run with one
     out:str=None,       # .csv or .parquet to write in parts, which a later call goes on with; default: one line per image on standard output
+    html:str=None,      # .html to write, a gallery of the predictions in --out, filtered by label
     top_k:int=None,     # Predict so many labels per image, most probable first; default: by thresholds
     engine:str='auto',  # As in ads_study; with --out
     shard:str=None      # Only share k/n of the images, such as 2/8; auto: from RANK and WORLD_SIZE, or Slurm's job array
@@ -336,22 +362,15 @@ def ads_predict(
     with user_errors('ads_predict'):
         images = _needed('ads_predict', images, predictor)
         from ads_sentiment.core import check_whole
-        from ads_sentiment.models.engines import check_engine
-        from ads_sentiment.training.scoring import check_output, list_images
-        out,(k,n) = _shared(out, shard)
-        check_engine(engine)
-        if engine!='auto' and out is None: raise AdsError('--engine is for --out')
-        if out is not None: _check_file(out, [])
-        names = list_images(images, out)[k-1::n]
-        if not names: raise AdsError(f'share {k} of {n} holds no image; take fewer shares')
-        if out is not None:
-            _check_file(out, names)
-            check_output(out)
+        names,out,html = _to_predict(images, out, html, engine, shard)
         from ads_sentiment.training.predictor import load_predictor
         model = load_predictor(predictor)
         if top_k is not None: check_whole('top_k', top_k, 1, len(model.vocab))
         counts = _predict_lines(model, names, top_k) if out is None else _predict_to(model, names, out, top_k=top_k, engine=engine)
-        _close(model, f'{counts}; {out}' if out else counts, sys.stdout if out else sys.stderr)
+        if html is not None:
+            from ads_sentiment.study.gallery import write_gallery
+            write_gallery(out, html, about=f'{model.backbone}: {model.about()}')
+        _close(model, '; '.join(map(str, filter(None, (counts, out, html)))), sys.stdout if out else sys.stderr)
 
 # %% ../../nbs/apps/01_cli.ipynb #18113a24
 @command
