@@ -7,9 +7,9 @@ __all__ = ['image_hash', 'image_hashes', 'near_duplicates', 'plot_duplicates', '
            'resplit', 'split_balance']
 
 # %% ../../nbs/data/08_splits.ipynb #38c6914d
-from ..core import AdsError, choose, progress
+from ..core import AdsError, cache_dir, choose, digest, progress, read_json, write_json
 from .datasets import AdsData, split_ads
-from .images import UnreadableImage, read_image
+from .images import UnreadableImage, file_key, read_image
 from ..style import in_style, new_figure
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -108,12 +108,10 @@ def _overlap_score(a, b)->float: # In 0..1
     return _correlation(a[both].ravel(), warp(b, cv2.INTER_LINEAR)[both].ravel())
 
 # %% ../../nbs/data/08_splits.ipynb #e666c6d8
-def _pictures(thumbs, names):
-    "Return the positions of images with content and the names of the others; print how many these are"
+def _pictures(thumbs):
+    "Return the positions of images with content, and of those of one colour"
     shows = np.array([_grey(t).std() >= 4 for t in thumbs], bool)
-    empty = [n for n,s in zip(names, shows) if not s]
-    if empty: print(f'{len(empty):,} of {len(thumbs):,} images have (almost) one colour and are left out of all pairs')
-    return np.flatnonzero(shows), empty
+    return np.flatnonzero(shows),np.flatnonzero(~shows)
 
 # %% ../../nbs/data/08_splits.ipynb #dfc2986b
 def _pair_scores(thumbs, a, b, n_workers):
@@ -122,6 +120,29 @@ def _pair_scores(thumbs, a, b, n_workers):
     return np.concatenate([[], *_each(scores, range(0, len(a), 256), n_workers, 'comparing pairs')])
 
 # %% ../../nbs/data/08_splits.ipynb #8a668da9
+def _find_pairs(paths, max_distance, min_score, n_workers):
+    "Positions `a` and `b` of pairs, their distance and score, and positions of images of one colour"
+    thumbs = _each(_thumb, paths, n_workers, 'reading images')
+    shown,empty = _pictures(thumbs)
+    bits = np.array(_each(lambda i: _bits(thumbs[i]), shown, n_workers, 'hashing images'), bool).reshape(-1, 256)
+    close = _close_pairs(bits, max_distance)
+    a,b = shown[close[0]],shown[close[1]]
+    scores = _pair_scores(thumbs, a, b, n_workers)
+    ok = scores >= min_score
+    return {k: v.tolist() for k,v in dict(a=a[ok], b=b[ok], distance=close[2][ok], score=scores[ok], empty=empty).items()}
+
+def _kept_pairs(paths, max_distance, min_score, n_workers):
+    "`_find_pairs`, computed once for the same files"
+    job = paths,max_distance,min_score,n_workers
+    try: name = digest([file_key(p) for p in paths], max_distance, min_score, cv2.__version__, imagehash.__version__)
+    except OSError: return _find_pairs(*job) # a file is missing, and reading it says which
+    path = cache_dir('pairs')/f'{name}.json'
+    try: return read_json(path)
+    except AdsError: found = _find_pairs(*job) # nothing is kept yet, or it is damaged
+    write_json(found, path)
+    return found
+
+# %% ../../nbs/data/08_splits.ipynb #78207a6f
 def near_duplicates(
     ads,                 # `AdsData`, or image files
     max_distance:int=88, # Largest number of differing bits, of 256, of a candidate pair
@@ -133,16 +154,12 @@ def near_duplicates(
         raise AdsError(f'max_distance={max_distance}, min_score={min_score}: expected 0 to 127 bits (128 is chance) '
                        'and a score above 0, up to 1')
     paths = _image_paths(ads).sort_index()
-    thumbs = _each(_thumb, paths, n_workers, 'reading images')
-    shown,empty = _pictures(thumbs, paths.index)
-    bits = np.array(_each(lambda i: _bits(thumbs[i]), shown, n_workers, 'hashing images'), bool).reshape(-1, 256)
-    close = _close_pairs(bits, max_distance)
-    a,b = shown[close[0]],shown[close[1]]
-    scores = _pair_scores(thumbs, a, b, n_workers)
-    names = paths.index.astype(object)
-    res = pd.DataFrame(dict(a=names[a], b=names[b], distance=close[2], score=scores))
-    res = res[res.score >= min_score].sort_values(['distance', 'a', 'b'], ignore_index=True)
-    res.attrs['empty'] = empty
+    found,names = _kept_pairs(paths, max_distance, min_score, n_workers),paths.index.astype(object)
+    a,b,empty = (names[np.array(found[k], dtype=int)] for k in ('a', 'b', 'empty'))
+    res = pd.DataFrame(dict(a=a, b=b, distance=np.array(found['distance'], dtype=int), score=np.array(found['score'], dtype=float)))
+    res = res.sort_values(['distance', 'a', 'b'], ignore_index=True)
+    if len(empty): print(f'{len(empty):,} of {len(paths):,} images have (almost) one colour and are left out of all pairs')
+    res.attrs['empty'] = list(empty)
     return res
 
 # %% ../../nbs/data/08_splits.ipynb #e925c21e
