@@ -542,6 +542,17 @@ def test_prepared_images_keep_their_originals(root, truth, tmp_path):
     assert set(word_files(dls, dls.test.items))<=set(ads.originals)
     assert again.to_table(tmp_path).original_file.tolist()==[os.path.relpath(p, tmp_path) for p in ads.originals]
 
+def test_prepared_images_are_not_filtered_twice(root, truth, tmp_path):
+    ads = load_ads(prepared_table(root, truth, tmp_path))
+    assert ads.pipeline.prepare_size==32 and ads.pipeline.filter
+    same,_ = prepare_images(ads, size=32)
+    assert same.paths.equals(ads.paths) and ads_dataloaders(ads, 16).pipeline.filter==ads.pipeline.filter
+    other,_ = prepare_images(ads, tmp_path/'other', size=16)
+    plain = csv_ads(joined(truth, '|'), root=root)
+    want,_ = prepare_images(plain, tmp_path/'want', size=16)
+    pixels = lambda d: {Path(o).name: p.read_bytes() for o,p in zip(d.originals, d.paths)}
+    assert pixels(other)==pixels(want)
+
 def test_originals_that_are_gone_are_told_in_one_line(root, truth, tmp_path):
     here = tmp_path/'here'
     shutil.copytree(root, here)

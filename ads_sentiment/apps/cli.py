@@ -207,17 +207,19 @@ def ads_prepare(
     no_filter:bool=False, # Only read and resize
     n_workers:int=None    # Threads; default: all cores
 ):
-    "Read, resize and filter all images once; writes ads.csv, which ads_study takes, and skipped.csv"
+    "Read, resize and filter all images once; writes ads.csv, which ads_study takes as prepared, and skipped.csv"
     with user_errors('ads_prepare'):
-        from ads_sentiment.core import check_whole
-        from ads_sentiment.data.datasets import load_ads
+        from ads_sentiment.core import check_whole, write_json
+        from ads_sentiment.data.datasets import load_ads, pipeline_file
         from ads_sentiment.data.images import BilateralFilter, prepare_images
+        from dataclasses import asdict
         check_whole('size', size, 32, 4096)
         if n_workers is not None: check_whole('n_workers', n_workers, 0, 256)
         _new_folder(folder)
         source = load_ads(data)
         source.to_table(folder) # refuses labels that can't be written before the images are read
         ads,skipped = prepare_images(source, folder, size, None if no_filter else BilateralFilter(), n_workers)
+        write_json(asdict(ads.pipeline), Path(folder)/pipeline_file)
         write_csv(ads.to_table(folder), Path(folder)/'ads.csv')
         write_csv(skipped, Path(folder)/'skipped.csv')
         print(f'{ads.summary()}; {len(skipped)} skipped; {folder}/ads.csv')

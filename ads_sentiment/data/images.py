@@ -313,6 +313,12 @@ def read_images(
         finally: pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/data/07_images.ipynb #6041cbb0
+def _unprepared(ads, pipeline):
+    "The data with its original files; raises an `AdsError` if they are not on disk"
+    if ads.originals is not None and not (ads.originals==ads.paths).any(): return replace(ads, paths=ads.originals, originals=None, pipeline=None)
+    raise AdsError(f'{ads.name}: the images were prepared in another way ({ads.pipeline.prepare_size} px a side, filter {ads.pipeline.filter}; '
+        f'wanted: {pipeline.prepare_size} px, filter {pipeline.filter}) and their originals are not on disk; bring them back or prepare as before')
+
 def prepare_images(
     ads,                    # `AdsData`
     folder=None,            # Folder of the prepared images; default: the user's cache
@@ -321,14 +327,17 @@ def prepare_images(
     n_workers:int=None,     # Threads; default: all cores, 0: none
     reencode:bool=False     # As in `prepare_pixels`
 ): # (`AdsData` with the prepared images, DataFrame of unreadable ones: `file`, `reason`)
-    "Read, resize and filter all images once; unreadable ones are left out"
-    folder = Path(folder) if folder is not None else cache_dir('prepared')
+    "Read, resize and filter all images once; unreadable ones are left out. Images prepared in another way are prepared anew from their originals"
     pipeline = ImagePipeline(prepare_size=size, filter=filt.spec if filt else None, reencode=reencode)
-    def job(path): return _prepare_or_why(path, folder, pipeline)
+    if ads.pipeline not in (None, pipeline) or ads.pipeline and folder: ads = _unprepared(ads, pipeline)
+    folder = Path(folder) if folder is not None else cache_dir('prepared')
+    def job(path):
+        if ads.pipeline is None: return _prepare_or_why(path, folder, pipeline)
+        return path,why_unreadable(path) # prepared before
     with one_cv2_thread() if n_workers!=0 else nullcontext():
         done = _map_threads(job, ads.paths, n_workers, 'preparing images')
     table = pd.DataFrame(done, columns=['path', 'reason'], index=ads.paths.index.rename('file'), dtype=object)
-    paths = table.path.dropna()
+    paths = table.path[table.reason=='']
     skipped = table.loc[table.reason!='', 'reason'].reset_index()
     originals = ads.paths if ads.originals is None else ads.originals
     ready = replace(ads, originals=originals).subset(paths.index)
