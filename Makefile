@@ -47,7 +47,7 @@ export ADS_POSTERS ?= $(abspath ../shared/data/posters)
 endif
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # in turn, each stored as soon as it has run
 notebooks: dev

@@ -10,6 +10,13 @@ counts = dict(passed=0, failed=0, skipped=0)
 stale = [] # cells of notebooks whose outputs are not those that are stored
 left_out = [] # checks in notebooks that did not run; the output of a test that passes is not shown, so they are listed at the end
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    "Tests of a file run in one worker, because they share what it prepares; each notebook runs in any"
+    for i in items:
+        name = i.callspec.id if getattr(i, 'originalname', '')=='test_notebook' else i.path.name
+        i.add_marker(pytest.mark.xdist_group(name))
+
 def pytest_runtest_logreport(report):
     if report.when=='call' or report.outcome!='passed':
         if report.when!='teardown' or report.failed: counts[report.outcome] += 1
