@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'first_error', 'one_line_errors', 'checked', 'checked_from', 'seed_everything',
-           'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'cache_dir', 'digest',
-           'show_bars', 'progress', 'took', 'stage', 'say_once']
+           'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'alone', 'cache_dir',
+           'digest', 'show_bars', 'progress', 'took', 'stage', 'say_once']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
-import contextlib,functools,hashlib,json,os,random,re,sys,threading,time,warnings
+import contextlib,functools,hashlib,json,os,platform,random,re,sys,threading,time,warnings
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #ea23714d
@@ -172,6 +172,30 @@ def read_json(
     except json.JSONDecodeError as e:
         problem = f'broken JSON at line {e.lineno}, column {e.colno} ({e.msg}); was the download cut off?'
     raise AdsError(f'{path}: {problem}')
+
+# %% ../nbs/00_core.ipynb #a53c64ec
+@contextlib.contextmanager
+def alone(
+    path, # A folder or file
+    what:str='run' # What writes it, for the message
+):
+    "Let one process at a time write `path`; raises an `AdsError` that names the process that does"
+    from filelock import FileLock,Timeout
+    path = Path(os.path.abspath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    home = path.parent if os.access(path.parent, os.W_OK) else path # a folder may lie where nothing can be written beside it
+    lock,holder = FileLock(home/f'.{path.name}.lock', timeout=0),home/f'.{path.name}.holder'
+    try: lock.acquire()
+    except Timeout:
+        who = holder.read_text(encoding='utf-8') if holder.is_file() else 'unknown'
+        raise AdsError(f'{path}: another {what} writes there (process {who}); wait for it, or take another place') from None
+    try:
+        holder.write_text(f'{os.getpid()} on {platform.node()}', encoding='utf-8')
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 # %% ../nbs/00_core.ipynb #c0632497
 def cache_dir(

@@ -11,8 +11,7 @@ from dataclasses import dataclass,replace
 from functools import partial
 from pathlib import Path,PurePosixPath
 from typing import NamedTuple
-from filelock import FileLock,Timeout
-from ..core import AdsError, choose, progress, read_json, stage, write_json
+from ..core import AdsError, alone, choose, progress, read_json, stage, write_json
 from .fetch import DownloadError, MiB, Part, begun, checksums, disk_errors
 from .fetch import download_file, file_facts, human_size
 
@@ -163,23 +162,6 @@ def unpack_zip(
         _write_members(z, new, root)
     print(f'{path.name}: {len(todo)} files, {len(new)} of them new', flush=True)
     return {d: f'{i.file_size} {i.CRC:08x}' for d,i in todo.items()}
-
-# %% ../../nbs/data/05_download.ipynb #8f8f2add
-@contextlib.contextmanager
-def _alone(root):
-    "Keep other downloads out of `root` by a lock on `root/.downloading`"
-    lock,holder = FileLock(root/'.downloading', timeout=0),root/'.downloading.pid'
-    try: lock.acquire()
-    except Timeout:
-        who = holder.read_text() if holder.is_file() else '?'
-        raise AdsError(f'{root}: another download into it is running (process {who}); '
-                       'wait for it, or choose another folder') from None
-    try:
-        holder.write_text(str(os.getpid()))
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
 
 # %% ../../nbs/data/05_download.ipynb #f39843dc
 def _book(path):
@@ -336,7 +318,7 @@ def download_pitt(
     net = dict(tries=tries, timeout=timeout, wait=wait)
     with disk_errors(root), _other_ways(root):
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root):
+        with alone(root, 'download'):
             kept = _kept(root)
             steps = [_ask_size(root, _look(root, f, kept), **net) for f in files]
             if any(s.todo=='fetch' for s in steps): _propose(root, steps, keep_zips, ask)

@@ -7,7 +7,7 @@ __all__ = ['annotator_score_columns', 'text_columns', 'number_columns', 'optiona
            'read_run_table', 'Run', 'check_unique', 'same_run', 'run_folder', 'note_data', 'same_again']
 
 # %% ../../nbs/training/04_run.ipynb #c542575f
-from ..core import AdsError, checked_from, read_json, write_csv, write_json
+from ..core import AdsError, alone, checked_from, read_json, write_csv, write_json
 from ..data.datasets import load_ads
 from ..evaluation.agreement import agreement
 from ..recipes import Recipe
@@ -193,18 +193,19 @@ def run_folder(
     config:dict,         # From `run_config`
     overwrite:bool=False # Replace an earlier run?
 ): # Yields `out`, with `config.json` in it
-    "Within the block, `out` is the folder of this run; a replaced run is removed when the block is complete"
-    if not overwrite: same_run(out, config)
-    aside = out.resolve().with_name(f'.{out.resolve().name}.old')
-    if overwrite and (out/'config.json').exists():
-        if aside.exists(): shutil.rmtree(out) # the beginning of a run that was to replace the one aside
-        else:
-            out.rename(aside)
-            print(f'{out}: the earlier run is kept beside it as {aside.name} until this one is complete', flush=True)
-    kept = read_json(out/'config.json') if (out/'config.json').exists() else {}
-    write_json({**kept, **config}, out/'config.json')
-    yield out
-    if aside.exists(): shutil.rmtree(aside)
+    "Within the block, `out` is the folder of this run alone; a replaced run is removed when the block is complete"
+    with alone(out):
+        if not overwrite: same_run(out, config)
+        aside = out.resolve().with_name(f'.{out.resolve().name}.old')
+        if overwrite and (out/'config.json').exists():
+            if aside.exists(): shutil.rmtree(out) # the beginning of a run that was to replace the one aside
+            else:
+                out.rename(aside)
+                print(f'{out}: the earlier run is kept beside it as {aside.name} until this one is complete', flush=True)
+        kept = read_json(out/'config.json') if (out/'config.json').exists() else {}
+        write_json({**kept, **config}, out/'config.json')
+        yield out
+        if aside.exists(): shutil.rmtree(aside)
 
 # %% ../../nbs/training/04_run.ipynb #059412d6
 def note_data(

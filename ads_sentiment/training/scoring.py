@@ -6,7 +6,7 @@
 __all__ = ['list_images', 'parts_folder', 'shard_of', 'predict_parts', 'check_output', 'score_images']
 
 # %% ../../nbs/training/05_scoring.ipynb #f9ffe320
-from ..core import AdsError, ads_device, atomic_write, check_whole, digest, read_json, write_csv, write_json
+from ..core import AdsError, ads_device, alone, atomic_write, check_whole, digest, read_json, write_csv, write_json
 from ..data.images import is_address, read_images
 from ..data.table_files import read_table, table_suffixes
 from ..models.engines import Engine, check_engine, choose_engine
@@ -33,11 +33,13 @@ def list_images(
     out=None # What is written there, and below its folder of parts, is left out
 )->list: # Names of files and addresses
     "List the images to score; raises an `AdsError` for an argument that does not exist or names none"
-    names,seen,own = [],set(),set() if out is None else {Path(out).resolve(), parts_folder(out).resolve()}
+    names,seen = [],set()
+    own = set() if out is None else {Path(out).resolve(), parts_folder(out).resolve()}
+    def ours(f): return own & {f.resolve(), *f.resolve().parents} or out and f.parent==Path(out).parent and f.name.startswith(f'.{Path(out).stem[:40]}.') # locks and unfinished files too
     for w in [where] if isinstance(where, (str, os.PathLike)) else where:
         if is_address(w): found = [str(w)]
         elif Path(w).suffix.lower() in table_suffixes and Path(w).is_file(): found = _rows_of(Path(w))
-        else: found = [str(f) for f in image_files(w) if not own & {f.resolve(), *f.resolve().parents}]
+        else: found = [str(f) for f in image_files(w) if not ours(f)]
         keys = [n if is_address(n) else os.path.abspath(n) for n in found]
         names += [n for n,k in zip(found, keys) if k not in seen]
         seen |= set(keys)
@@ -176,6 +178,10 @@ def score_images(
     for k,v in (('part', part), ('bs', bs)): check_whole(k, v)
     if top_k is not None: check_whole('top_k', top_k, 1, len(predictor.vocab))
     check_engine(engine, ads_device())
+    with alone(out): return _write_parts(predictor, names, out, top_k, engine, part, bs, say)
+
+def _write_parts(predictor, names, out, top_k, engine, part, bs, say):
+    "As `score_images`, after the checks"
     folder,engine = _opened(predictor, names, out, top_k, engine, part, bs)
     parts = [folder/f'part-{i:06}{out.suffix}' for i in range(-(-len(names)//part))]
     todo = [i for i,p in enumerate(parts) if not p.exists()]
