@@ -9,7 +9,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 root = Path(__file__).parent.parent
-env = {k: v for k,v in os.environ.items() if not k.startswith('PYTHON')} | dict(ADS_PROGRESS='0', MPLBACKEND='agg')
+env = {k: v for k,v in os.environ.items() if not k.startswith('PYTHON')} | dict(ADS_PROGRESS='1', MPLBACKEND='agg') # bars drawn, as in a terminal
 modules = '''import importlib, pkgutil, sys, ads_sentiment
 from pathlib import Path
 assert Path(sys.prefix) in Path(ads_sentiment.__file__).parents, f'{ads_sentiment.__file__} is not of this environment'
@@ -67,10 +67,12 @@ def try_wheel(wheel, python, pins):
         listed = dict(l.split('==') for l in run(bin/'python', '-m', 'pip', 'list', '--format=freeze').splitlines() if l.count('==')==1)
         print(', '.join(f'{p} {listed[p]}' for p in ('fastai', 'fastcore', 'torch', 'numpy', 'pandas', 'opencv-python', 'timm')))
         print(run(bin/'python', '-c', modules, cwd=here).strip().splitlines()[-1])
-        steps = [['ads_demo', 'ads', '--n', 200], ['ads_study', '--data', 'ads', '--backbones', 'efficientnet_lite0', '--size', 128, '--out', 'run'],
-            ['ads_predict', 'ads/0', '--predictor', 'run', '--out', 'predicted.csv'],
-            ['ads_explain', 'ads/0', '--predictor', 'run', '--out', 'explained']]
-        for command,*args in steps: print(run(bin/command, *args, cwd=here).strip().splitlines()[-1])
+        def ads(command, *args): print(run(bin/command, *args, cwd=here).strip().splitlines()[-1])
+        ads('ads_demo', 'ads', '--n', 200)
+        ads('ads_study', '--data', 'ads', '--backbones', 'efficientnet_lite0', '--size', 128, '--out', 'run')
+        image = next((here/'ads').glob('[0-9]*/*.jpg')).relative_to(here)
+        ads('ads_predict', image.parent, '--predictor', 'run', '--out', 'predicted.csv')
+        ads('ads_explain', image, '--predictor', 'run', '--out', 'explained')
         made = ['run/report.html', 'run/efficientnet_lite0/predictor.json', 'predicted.csv', 'explained/explain.csv']
         check(all((here/f).stat().st_size for f in made), ', '.join(made))
 
