@@ -14,13 +14,13 @@ from fastcore.basics import patch
 from IPython.display import display
 from PIL import Image
 from .browsing import find_ads, label_facts, outcomes, shows
-from ..core import AdsError, check_whole, choose, read_json
+from ..core import AdsError, check_whole, checked_from, choose, read_json
 from ..data.datasets import AdsData
 from ..data.images import BilateralFilter, UnreadableImage, bilateral, gallery_transforms, read_image
 from ..explain.explanation import Explainer, cam_colors, explain, label_table
 from ..models.words import plot_words
 from ..study.figures import difference_gain
-from ..training.predictor import load_predictor, predictor_folder
+from ..training.predictor import PredictorInfo, load_predictor, predictor_folder
 
 # %% ../../nbs/apps/00_widgets.ipynb #9b2195a6
 def jpeg_bytes(
@@ -97,11 +97,11 @@ def bar_html(
     left = f'left:{100*min(thresh, .99):.1f}%'
     line = _styled('', f'position:absolute;{left};top:-3px;width:2px;height:18px;background:#D55E00')
     if np.isinf(thresh): line = ''
-    bar = _styled(filled + line, 'position:relative;flex:0 0 150px;height:12px;background:#eeeeee')
+    bar = _styled(filled + line, 'position:relative;flex:0 1 150px;height:12px;background:#eeeeee')
     text = f'{_short(prob)} {"≥" if prob>=thresh else "<"} {_short(thresh)}{" predicted" if predicted else ""}'
     if np.isinf(thresh): text = f'{_short(prob)}, never predicted'
     css = f'white-space:nowrap;font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}'
-    return _styled(bar + _styled(text, css, 'span'),
+    return _styled(bar + _styled(text, f'flex:0 0 155px;{css}', 'span'),
                    'display:flex;align-items:center;gap:10px;height:24px;line-height:24px', more='class="ads-bar"')
 
 # %% ../../nbs/apps/00_widgets.ipynb #13a50426
@@ -175,10 +175,10 @@ class AdPredictor(_Shown):
 @patch
 def _add_label(self:AdPredictor, label):
     "Make the button and the bar of a label"
-    layout = W.Layout(width='150px', height='24px', flex='0 0 auto')
+    layout = W.Layout(width='150px', height='24px', flex='0 1 auto') # narrower on a phone
     button = W.Button(description=label, tooltip=f'Where is the evidence for {label}?', layout=layout)
     button.add_class('ads-label').on_click(self._when(self.show_map, label))
-    self.buttons[label],self.bars[label] = button,W.HTML()
+    self.buttons[label],self.bars[label] = button,W.HTML(layout=W.Layout(flex='1 1 0', min_width='240px'))
 
 # %% ../../nbs/apps/00_widgets.ipynb #d2ebf45c
 @patch
@@ -297,13 +297,18 @@ def show_map(self:AdPredictor,
     self.scale.value = cam_scale()
 
 # %% ../../nbs/apps/00_widgets.ipynb #98ae285c
+def _macro_f1(folder):
+    info = checked_from(PredictorInfo, read_json(folder/'predictor.json', what='predictor.json'), str(folder/'predictor.json'))
+    return info.trained_on.scores.get('macro_f1') or 0
+
 def _models(run):
     "Folders of the predictors of a run by their names, best first; raises an `AdsError` if there is none"
-    if run is None: raise AdsError('no model is named; ADS_PREDICTOR=runs/demo names the folder of a run or of one of its predictors')
-    folders = [p.parent for p in sorted(Path(run).glob('[!.]*/predictor.json'))] if str(run).strip() else []
-    if len(folders) < 2: folders = [predictor_folder(run)]
-    def f1(folder): return -(read_json(folder/'predictor.json', what='predictor.json').get('trained_on', {}).get('scores', {}).get('macro_f1') or 0)
-    return {f.name: f for f in sorted(folders, key=f1)}
+    way = 'ads_study trains models; ADS_PREDICTOR names the folder of a run'
+    if run is None: raise AdsError(f'no model is named. {way}')
+    folders = sorted(p.parent for p in Path(run).glob('[!.]*/predictor.json'))
+    try: folders = folders if len(folders)>1 else [predictor_folder(run)]
+    except AdsError as e: raise AdsError(f'{e}. {way}') from None
+    return {f.name: f for f in sorted(folders, key=_macro_f1, reverse=True)}
 
 # %% ../../nbs/apps/00_widgets.ipynb #879aba75
 class PredictorPage(_Shown):
