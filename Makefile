@@ -55,9 +55,9 @@ endif
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# PYTHON=python3.12 make package tries it with another Python
-package: $(READY)
-	$(BIN)/python tests/try_package.py --python $(PYTHON)
+# with environments of its own; PYTHON=python3.12 make package tries another Python
+package:
+	$(PYTHON) tests/try_package.py
 
 # in turn, each stored as soon as it has run
 notebooks: dev

@@ -177,6 +177,7 @@ def test_the_page_of_a_run(width, page, server, tmp_path):
     assert 'mine.png' in tab.inner_text('.ads-predictor')
     wide = 'w => [...document.querySelectorAll(".ads-page, .ads-page *")].filter(e => e.scrollWidth > w || e.getBoundingClientRect().right > w).length'
     assert tab.evaluate(wide, width)==0
+    if width > 1000: keep(tab.locator('.ads-page').screenshot, 'page.jpg')
     tab.close()
 
 def test_explore_labels(page):

@@ -34,7 +34,11 @@ def check(true, what):
 def build():
     "The source archive, and of it the wheel, in dist/"
     shutil.rmtree(root/'dist', ignore_errors=True)
-    run(sys.executable, '-m', 'build')
+    with tempfile.TemporaryDirectory(prefix='ads-package-') as d:
+        run(sys.executable, '-m', 'venv', d)
+        python = Path(d)/'bin'/'python'
+        run(python, '-m', 'pip', 'install', '--quiet', '--constraint', root/'constraints.txt', 'build')
+        run(python, '-m', 'build')
     return next((root/'dist').glob('*.whl'))
 
 def check_wheel(wheel):
@@ -56,12 +60,12 @@ def check_wheel(wheel):
     text = meta.get_payload()
     check(text.startswith(f"# {cfg['lib_name']}") and not re.search(r'\]\((?!https?://|#)', text), 'the README, its links lead to the repository')
 
-def try_wheel(wheel, python, pins):
+def try_wheel(wheel, pins):
     "Install the wheel in an environment of its own; import everything, study, predict and explain outside the checkout"
     with tempfile.TemporaryDirectory(prefix='ads-package-') as d:
         bin,here = Path(d)/'env'/'bin',Path(d)/'here'
         here.mkdir()
-        run(python, '-m', 'venv', Path(d)/'env')
+        run(sys.executable, '-m', 'venv', Path(d)/'env')
         run(bin/'python', '-m', 'pip', 'install', '--quiet', '--no-cache-dir', *(['--constraint', root/'constraints.txt'] if pins else []), wheel)
         print(run(bin/'python', '-m', 'pip', 'check').strip().splitlines()[-1])
         listed = dict(l.split('==') for l in run(bin/'python', '-m', 'pip', 'list', '--format=freeze').splitlines() if l.count('==')==1)
@@ -78,12 +82,11 @@ def try_wheel(wheel, python, pins):
 
 if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--python', default=sys.executable, help='makes the environments; default: the one that runs this')
     parser.add_argument('--only', choices=['pins', 'newest'], help='one of the two environments; default: both')
     args = parser.parse_args()
     wheel = build()
     check_wheel(wheel)
     for name in [args.only] if args.only else ['pins', 'newest']:
         print(f"\n{'the pins of constraints.txt' if name=='pins' else 'the newest releases within the bounds of the wheel'}")
-        try_wheel(wheel, args.python, name=='pins')
+        try_wheel(wheel, name=='pins')
     print(f'\n{wheel.relative_to(root)} works')

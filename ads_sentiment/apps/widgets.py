@@ -101,7 +101,7 @@ def bar_html(
     text = f'{_short(prob)} {"≥" if prob>=thresh else "<"} {_short(thresh)}{" predicted" if predicted else ""}'
     if np.isinf(thresh): text = f'{_short(prob)}, never predicted'
     css = f'white-space:nowrap;font-variant-numeric:tabular-nums;font-weight:{700 if predicted else 400}'
-    return _styled(bar + _styled(text, f'flex:0 0 155px;{css}', 'span'),
+    return _styled(bar + _styled(text, f'flex:0 0 160px;{css}', 'span'),
                    'display:flex;align-items:center;gap:10px;height:24px;line-height:24px', more='class="ads-bar"')
 
 # %% ../../nbs/apps/00_widgets.ipynb #13a50426
