@@ -164,17 +164,18 @@ def test_upload(page, tmp_path):
 @pytest.mark.parametrize('width', [1280, 390])
 def test_the_page_of_a_run(width, page, server, tmp_path):
     "`make app`: a menu of the models of a run, an upload, its labels and maps, no wider than the screen"
-    Image.effect_mandelbrot((300,200), (-2,-1,1,1), 60).convert('RGB').save(tmp_path/'mine.png')
+    from ads_sentiment.data.datasets import demo_ads
+    ad = demo_ads(tmp_path/'ads', n=40, seed=2).paths.iloc[0]
     tab = page.context.browser.new_page(viewport=dict(width=width, height=1240))
     tab.set_default_timeout(20_000)
     tab.goto(f'{server}voila/render/03_page.ipynb', timeout=80_000)
     tab.wait_for_selector('.ads-predictor .widget-upload', timeout=80_000)
     assert options(tab.locator('.ads-page select').first)==['first', 'second'] and 'import' not in tab.inner_text('body')
-    upload(tab, tmp_path/'mine.png')
+    upload(tab, ad)
     tab.wait_for_selector('.ads-bar')
     tab.locator('.ads-label').first.click()
     until(tab, lambda: tab.locator('.ads-map img').count()==4)
-    assert 'mine.png' in tab.inner_text('.ads-predictor')
+    assert ad.name in tab.inner_text('.ads-predictor')
     wide = 'w => [...document.querySelectorAll(".ads-page, .ads-page *")].filter(e => e.scrollWidth > w || e.getBoundingClientRect().right > w).length'
     assert tab.evaluate(wide, width)==0
     if width > 1000: keep(tab.locator('.ads-page').screenshot, 'page.jpg')
