@@ -3,14 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation bench maps test notebooks stale results dev docs readme clean help
+.PHONY: study ablation app bench maps test package notebooks stale results dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
 	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
+	@echo "make app     a page to try the models of make study on your own ads; ADS_PREDICTOR=FOLDER make app for another run"
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
 	@echo "make test    all notebooks and all of tests/"
+	@echo "make package the wheel -> dist/, tried in two fresh environments: with the pins, with the newest releases"
 	@echo "make notebooks  run all notebooks and store their outputs"
 	@echo "make stale   which stored outputs no longer match what the notebooks give"
 	@echo "make results which command writes which measured table, and which are out of date; ANEW=1 runs them"
@@ -31,6 +33,10 @@ study: $(READY)
 ablation: $(READY)
 	$(BIN)/ads_study --ablate --data demo --split stratified --out runs/demo-ablation
 
+# for this machine alone; the terminal tells the address
+app: $(READY)
+	ADS_PREDICTOR='$(abspath $(or $(ADS_PREDICTOR),runs/demo))' $(BIN)/voila nbs/apps/03_page.ipynb
+
 bench: $(READY)
 	for b in start prepare extraction gradcam growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
 
@@ -48,6 +54,10 @@ endif
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# with environments of its own; PYTHON=python3.12 make package tries another Python
+package:
+	$(PYTHON) tests/try_package.py
 
 # in turn, each stored as soon as it has run
 notebooks: dev

@@ -18,6 +18,7 @@ import pandas as pd
 from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.training.learner import ads_learner
+from ads_sentiment.training.predictor import save_predictor
 from ads_sentiment.data.images import prepare_images
 from ads_sentiment.apps.widgets import *
 ads = demo_ads('ads', n=400, seed=1)
@@ -26,6 +27,7 @@ learn = ads_learner(ads_dataloaders(ready, size=160))
 fit = learn.fit_head(folder='features')
 test = ads.targs.index[ads.split=='test']
 preds = pd.DataFrame(learn.split_preds('test', 'features')[0], test, ads.vocab)
+for name in ('first', 'second'): save_predictor(learn, f'run/{name}', fit.thresholds)
 ''',
 'AdPredictor(learn, ads.subset(test))',
 'LabelExplorer(ads, preds, fit.thresholds, learn.recipe.min_labels)',
@@ -50,11 +52,13 @@ def listens(port, proc):
 
 @pytest.fixture(scope='module')
 def server(tmp_path_factory):
-    "Voilà on a free port, ended with its kernel after the tests; yields the address of the page"
+    "Voilà on a free port, ended with its kernels after the tests; yields its address"
     folder,port = tmp_path_factory.mktemp('voila'),free_port()
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get('PYTHONPATH')])])
-    env = {**os.environ, 'ADS_PROGRESS': '0', 'PYTHONPATH': path, 'JUPYTER_CONFIG_DIR': str(folder/'config')}
-    args = [sys.executable, '-m', 'voila', write_notebook(folder/'widgets.ipynb'), '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1']
+    env = {**os.environ, 'ADS_PROGRESS': '0', 'PYTHONPATH': path, 'JUPYTER_CONFIG_DIR': str(folder/'config'), 'ADS_PREDICTOR': str(folder/'run')}
+    write_notebook(folder/'widgets.ipynb')
+    shutil.copy(root/'nbs'/'apps'/'03_page.ipynb', folder)
+    args = [sys.executable, '-m', 'voila', folder, '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1']
     with open(folder/'log.txt', 'w') as log:
         proc = subprocess.Popen(list(map(str, args)), cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -77,7 +81,7 @@ def page(server):
         page = browser.new_page(viewport=dict(width=1080, height=1000))
         page.set_default_timeout(20_000)
         page.route('**/*', lambda r: r.continue_() if r.request.url.startswith((server, 'data:', 'blob:')) else r.abort())
-        page.goto(server, timeout=80_000)
+        page.goto(f'{server}voila/render/widgets.ipynb', timeout=80_000)
         page.wait_for_selector('.ads-filter-lab img', timeout=80_000)
         yield page
         assert 'Traceback' not in page.inner_text('body')
@@ -156,6 +160,26 @@ def test_upload(page, tmp_path):
     changes(page, said, old)
     until(page, lambda: 'big.png has 9.0 MB; expected an image of at most 8 MB' in said()[0])
     until(page, lambda: 'mine.png' not in page.locator(at).inner_text() and page.locator(f'{at} .ads-bar').count()==0) # nothing of the ad before is left
+
+@pytest.mark.parametrize('width', [1280, 390])
+def test_the_page_of_a_run(width, page, server, tmp_path):
+    "`make app`: a menu of the models of a run, an upload, its labels and maps, no wider than the screen"
+    from ads_sentiment.data.datasets import demo_ads
+    ad = demo_ads(tmp_path/'ads', n=40, seed=2).paths.iloc[0]
+    tab = page.context.browser.new_page(viewport=dict(width=width, height=1240))
+    tab.set_default_timeout(20_000)
+    tab.goto(f'{server}voila/render/03_page.ipynb', timeout=80_000)
+    tab.wait_for_selector('.ads-predictor .widget-upload', timeout=80_000)
+    assert options(tab.locator('.ads-page select').first)==['first', 'second'] and 'import' not in tab.inner_text('body')
+    upload(tab, ad)
+    tab.wait_for_selector('.ads-bar')
+    tab.locator('.ads-label').first.click()
+    until(tab, lambda: tab.locator('.ads-map img').count()==4)
+    assert ad.name in tab.inner_text('.ads-predictor')
+    wide = 'w => [...document.querySelectorAll(".ads-page, .ads-page *")].filter(e => e.scrollWidth > w || e.getBoundingClientRect().right > w).length'
+    assert tab.evaluate(wide, width)==0
+    if width > 1000: keep(tab.locator('.ads-page').screenshot, 'page.jpg')
+    tab.close()
 
 def test_explore_labels(page):
     at = '.ads-explorer'

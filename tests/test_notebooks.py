@@ -2,6 +2,7 @@
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 import pytest, run_notebooks
+from ads_sentiment.models.words import can_read
 
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
@@ -17,7 +18,9 @@ def run(*args, cwd=root, **env):
 def test_notebook(nb, data_checks, stale_outputs, tmp_path):
     "Cells whose outputs differ from the stored ones are listed at the end; `make stale` fails on them"
     passed,stale = run_notebooks.run(root/nb, tmp_path/'log')
-    print((tmp_path/'log').read_text(encoding='utf-8')[-5000:])
+    said = (tmp_path/'log').read_text(encoding='utf-8')[-5000:]
+    print(said)
+    if not can_read() and 'AdsError: reading words needs' in said: pytest.skip('the package that reads words is not installed')
     assert passed
     stale_outputs(nb, stale)
     data_checks(nb, (root/nb).read_text(encoding='utf-8'))

@@ -1,7 +1,8 @@
-"The house: who may import whom, and what a linter finds."
-import subprocess, sys
+"The house: who may import whom, what a linter finds, and what is run elsewhere."
+import re, subprocess, sys
+from configparser import ConfigParser
 from pathlib import Path
-import run_notebooks
+import run_notebooks, yaml
 
 root = Path(__file__).parent.parent
 bin = Path(sys.executable).parent
@@ -21,3 +22,16 @@ def test_no_stale_modules():
     exported = {l.split()[-1].replace('.', '/') + '.py' for p in run_notebooks.notebooks() for l in p.read_text(encoding='utf-8').splitlines() if '#| default_exp' in l for l in [l.strip(' ",\n').replace('\\n', '')]}
     modules = {p.relative_to(root/'ads_sentiment').as_posix() for p in (root/'ads_sentiment').rglob('*.py') if p.name not in ('__init__.py', '_modidx.py')}
     assert modules==exported
+
+def test_the_workflow_fits_the_makefile_and_the_settings():
+    "It calls targets that exist, on the Pythons that the wheel names, from the first that it allows"
+    parser = ConfigParser(delimiters=['='])
+    parser.read(root/'settings.ini', encoding='utf-8')
+    pythons = parser['DEFAULT']['pythons'].split()
+    makefile = (root/'Makefile').read_text()
+    targets = set(re.findall(r'^([a-z]+):', makefile, flags=re.M))
+    phony = set(re.search(r'^\.PHONY: (.*)', makefile, flags=re.M)[1].split())
+    jobs = yaml.safe_load((root/'.github'/'workflows'/'test.yml').read_text())['jobs']
+    called = {m[1] for j in jobs.values() for s in j['steps'] if (m := re.match(r'make (\w+)', s.get('run', '')))}
+    assert called=={'test', 'package'} and called <= targets and phony==targets==set(re.findall(r'@echo "make (\w+) ', makefile)) | {'help', 'clean'}
+    assert all(j['strategy']['matrix']['python']==pythons for j in jobs.values()) and pythons[0]==parser['DEFAULT']['min_python']

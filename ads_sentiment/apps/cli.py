@@ -7,10 +7,12 @@ __all__ = ['user_errors', 'command', 'ads_study', 'ads_demo', 'ads_prepare', 'ad
            'ads_explain']
 
 # %% ../../nbs/apps/01_cli.ipynb #935045ac
-import os,sys
+import os,shutil,sys
+from argparse import ArgumentParser, HelpFormatter
 from contextlib import contextmanager
+from inspect import Parameter
 from pathlib import Path
-from fastcore.script import Param, anno_parser
+from fastcore.docments import docments
 from functools import wraps
 from .. import __version__
 from ..core import AdsError, write_csv
@@ -43,6 +45,19 @@ def _flags(words):
     end = words.index('--') if '--' in words else len(words) # names follow, whatever they begin with
     return [one(w) for w in words[:end]] + words[end:]
 
+# %% ../../nbs/apps/01_cli.ipynb #b9deaae0
+def _parser(f):
+    "`ArgumentParser` for the parameters of a function: words in their place if there is no default, a `list` for any number of them, else flags"
+    wide = shutil.get_terminal_size((120, 30))[0]
+    parser = ArgumentParser(f.__name__, description=f.__doc__, formatter_class=lambda prog: HelpFormatter(prog, max_help_position=wide//2, width=wide))
+    for name,p in docments(f, full=True, returns=False).items():
+        about = p.docment.replace('%', '%%') + (f' (default: {p.default})' if p.default and p.default is not Parameter.empty else '')
+        if p.anno is list: parser.add_argument(name, nargs='*', help=about)
+        elif p.anno is bool: parser.add_argument(f'--{name}', action='store_true', help=about)
+        else: parser.add_argument(f'--{name}' if p.default is not Parameter.empty else name, type=p.anno, default=p.default, help=about)
+    parser.add_argument('--version', action='version', version=f'{f.__name__} {__version__}')
+    return parser
+
 # %% ../../nbs/apps/01_cli.ipynb #1cfbff17
 def command(
     f # A function with docments
@@ -51,10 +66,7 @@ def command(
     @wraps(f)
     def _f(*args, **kwargs):
         if args or kwargs or not Path(sys.argv[0]).name.startswith(f.__name__): return f(*args, **kwargs)
-        parser = anno_parser(f, prog=f.__name__)
-        parser.add_argument('--version', action='version', version=f'{f.__name__} {__version__}')
-        given = vars(parser.parse_args(_flags(sys.argv[1:])))
-        return f(**{k: v for k,v in given.items() if k not in ('pdb', 'xtra')})
+        return f(**vars(_parser(f).parse_args(_flags(sys.argv[1:]))))
     return _f
 
 # %% ../../nbs/apps/01_cli.ipynb #e3079327
@@ -227,7 +239,7 @@ def ads_prepare(
 # %% ../../nbs/apps/01_cli.ipynb #469ed301
 @command
 def ads_compare(
-    runs:Param('Folders of finished runs, at least two', str, nargs='*'), # Folders of finished runs, at least two
+    runs:list,    # Folders of finished runs, at least two
     out:str=None  # CSV to write with all numbers; default: only the lines on standard output
 ):
     "Test whether finished runs differ on the same test images: paired bootstrap, per backbone"
@@ -352,7 +364,7 @@ def _to_predict(images, out, html, engine, shard):
 
 @command
 def ads_predict(
-    images:Param('Images, folders, tables, lists (.txt), addresses', str, nargs='*'), # Images, folders, tables with a column of images, lists of names (.txt), addresses
+    images:list,        # Images, folders, tables with a column of images, lists of names (.txt), addresses
     predictor:str=None, # Folder of a predictor, such as runs/demo/efficientnet_lite0, or of a run with one
     out:str=None,       # .csv or .parquet to write in parts, which a later call goes on with; default: one line per image on standard output
     html:str=None,      # .html to write, a gallery of the predictions in --out, filtered by label
@@ -455,7 +467,7 @@ def _write_explained(tables, out):
 # %% ../../nbs/apps/01_cli.ipynb #6c5d39f4
 @command
 def ads_explain(
-    images:Param('Images, or folders of images', str, nargs='*'), # Images, or folders of images
+    images:list,          # Images, or folders of images
     predictor:str=None,   # Folder of one backbone in a run, such as runs/demo/efficientnet_lite0
     out:str=None,         # Folder for a PNG an image, explain.csv, skipped.csv, and words.csv of a model that reads
     labels:str='',        # Names of labels, joined by commas; default: the predicted ones

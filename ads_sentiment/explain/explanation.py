@@ -11,7 +11,7 @@ from ..data.images import ImagePipeline, read_image, UnreadableImage
 from ..evaluation.metrics import decide
 from .gradcam import (all_stages, at_rest, cam_methods, cams_from, cut_forward, few_names,
     map_convs, map_norms, peaks, stage_cams)
-from ..models.backbones import get_backbone
+from ..models.backbones import get_backbone, model_lock
 from ..models.words import Word, draw_words, picture_words
 from ..style import in_style, new_figure, rgb_images, short_name, thumbnail
 from ..training.learner import word_files
@@ -153,7 +153,7 @@ def label_table(
     "Tabulate probabilities and thresholds of all labels, predicted ones first; raises `UnreadableImage`"
     about = learn if isinstance(learn, Explainer) else Explainer(learn)
     x = about.tensor(about.open(image))[None]
-    with at_rest(about.model), torch.no_grad(): logits = about.model(x).float()
+    with model_lock, at_rest(about.model), torch.no_grad(): logits = about.model(x).float()
     if (words := about.read([image])) is not None: logits = logits + about.read_logits(words)
     p = about.probs(logits)
     th = about.limits(p[0])
@@ -354,7 +354,7 @@ def explain(
     if len(truths)!=len(images):
         raise AdsError(f'truth has {len(truths)} entries for {len(images)} images; expected a list of labels for each')
     batches = [slice(i, i+bs) for i in range(0, len(images), bs)]
-    return [e for b in batches for e in _explain_batch(about, images[b], truths[b], labels, layers, method, chunk)]
+    with model_lock: return [e for b in batches for e in _explain_batch(about, images[b], truths[b], labels, layers, method, chunk)]
 
 # %% ../../nbs/explain/02_explanation.ipynb #24daa058
 def cam_colors(): # `ListedColormap` of 256 colours with rising opacity

@@ -13,6 +13,7 @@ from ..core import progress, read_json, write_json
 from ..data.images import ImagePipeline, is_address, read_images
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
+from ..models.backbones import model_lock
 from ..models.heads import build_model, split_head
 from ..models.text import TextFeatures, TextHead
 from ..models.words import check_reader, picture_words
@@ -237,7 +238,7 @@ class Predictor:
     def pooled(self, x)->torch.Tensor: # (N, width)
         "Return features for a batch of tensors (N, 3, size, size), as the head gets them"
         pool,_ = split_head(self.model[1])
-        return pool(self.model[0](x.to(ads_device(), memory_format=torch.channels_last)))
+        with model_lock: return pool(self.model[0](x.to(ads_device(), memory_format=torch.channels_last)))
 
     @cached_property
     def width(self)->int: # Number of features
