@@ -131,6 +131,8 @@ def ads_device(): # `torch.device`
     "Return the device everything runs on: CUDA, else Apple's MPS, else the CPU (`fastai.torch_core.default_device`)"
     from fastai.torch_core import default_device as fastai_device
     import torch
+    rank = os.environ.get('LOCAL_RANK')
+    if rank and torch.cuda.is_available(): torch.cuda.set_device(int(rank) % torch.cuda.device_count())
     return torch.device(fastai_device())
 
 # %% ../nbs/00_core.ipynb #c45d1979

@@ -10,7 +10,7 @@ from ..core import AdsError, ads_device, atomic_write, check_whole, digest, read
 from ..data.images import UnreadableImage, one_cv2_thread, pixels
 from ..data.table_files import read_table, table_suffixes
 from ..models.engines import Engine, check_engine, choose_engine
-from ..models.features import few, module_digest
+from ..models.features import few, module_digest, stack_images
 from ..models.words import picture_words
 from .predictor import Predictor, image_column, image_files, lay_out_predictions
 import importlib.util,itertools,os,re,shutil,time,zlib
@@ -116,7 +116,7 @@ class _Scorer:
     def __call__(self, images, sources):
         "Probabilities (n, labels) of images `(3, side, side)`, uint8, whose words are read from `sources`"
         p = self.predictor
-        logits = torch.cat([self.run(p.pipeline.normalize(torch.stack(images[i:i+self.bs]).to(ads_device())))
+        logits = torch.cat([self.run(p.pipeline.normalize(stack_images(images[i:i+self.bs])))
             for i in range(0, len(images), self.bs)])
         if p.text_head: logits = logits + torch.from_numpy(p.text_head(picture_words(sources)))
         return torch.sigmoid(logits).numpy()
@@ -193,7 +193,7 @@ def _settled(predictor, names, engine, bs):
     read = (_read(predictor.pipeline, n)[0] for n in names)
     images = list(itertools.islice((x for x in read if x is not None), bs))
     if len(images) < bs: return 'eager'
-    x = predictor.pipeline.normalize(torch.stack(images).to(ads_device()))
+    x = predictor.pipeline.normalize(stack_images(images))
     return choose_engine(predictor.model, x, f'{predictor.backbone} with {len(predictor.vocab)} labels', len(names))
 
 def _opened(predictor, names, out, top_k, engine, part, bs):
