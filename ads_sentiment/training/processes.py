@@ -43,17 +43,16 @@ def _to_all(dl, t, rank):
 @contextmanager
 def _distributed(learn):
     "Inside, `learn` trains in all processes, each on its share of a batch"
-    from accelerate import DistributedDataParallelKwargs
     from fastai.distributed import DistributedDL
-    (rank,n),bs = launched(),learn.dls.train.bs
+    (rank,n),bs,bars = launched(),learn.dls.train.bs,hasattr(learn, 'progress')
     kept = {k: os.environ.get(k) for k in ('RANK', 'WORLD_SIZE')}
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(n)) # fastai reads them
     DistributedDL._broadcast,learn.dls.train.bs = _to_all,max(1, bs//n)
-    options = DistributedDataParallelKwargs(broadcast_buffers=False)
     try:
-        with learn.distrib_ctx(sync_bn=False, cpu=ads_device().type!='cuda', kwargs_handlers=[options]): yield
+        with learn.distrib_ctx(sync_bn=False, cpu=ads_device().type!='cuda'): yield
     finally:
         learn.dls.train.bs = bs
+        if hasattr(learn, 'progress') and not bars: learn.remove_cb(learn.progress) # fastai adds bars at the end
         for k,v in kept.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
 
 @contextmanager
