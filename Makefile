@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation bench maps test notebooks stale results dev docs readme clean help
+.PHONY: study ablation bench bench-gpu maps test notebooks stale results dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
 	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
+	@echo "make bench-gpu  what a GPU does, the setting of the reference study included -> benchmarks/gpu-*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
 	@echo "make test    all notebooks and all of tests/"
 	@echo "make notebooks  run all notebooks and store their outputs"
@@ -33,6 +34,9 @@ ablation: $(READY)
 
 bench: $(READY)
 	for b in start prepare extraction gradcam growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
+
+bench-gpu: $(READY)
+	$(BIN)/python -W ignore benchmarks/bench_gpu.py
 
 maps: $(READY)
 	$(BIN)/python -W ignore benchmarks/measure_maps.py demo
