@@ -1,6 +1,7 @@
 """What a GPU does: features of the three backbones of the reference study by each engine and from files, and the study's own setting, new views in every epoch
 (recipe `reference` with passes=0, batches of 32), for 100 epochs or as many as the first argument says. Without CUDA it says so and ends with exit code 0."""
 import sys, tempfile, time
+from functools import partial
 import pandas as pd, torch
 from bench import alternate, image_batches, poster_ads, poster_csv, write
 from torch import nn
@@ -42,7 +43,7 @@ def extraction(name, ads, source, n=512):
     for engine in engines:
         run = Engine(model, engine, x.shape)
         gigabytes()
-        seconds = alternate({engine: lambda: waited(run, x)}, 5, 2)[engine]
+        seconds = alternate({engine: partial(waited, run, x)}, 5, 2)[engine]
         rows.append(dict(common, what=f'{engine}, one batch', batch=run.fits, images_per_second=len(x)/seconds, error=feature_error(run(x), want), gigabytes=gigabytes()))
     best = max(rows, key=lambda r: r['images_per_second'])['what'].split(',')[0]
     run = Engine(model, best, x.shape)

@@ -1,6 +1,5 @@
 "A body trained in two processes: the same model in both, files of the first alone, gathered scores, and no failure."
 import json, os, subprocess, sys
-from pathlib import Path
 import pytest
 
 script = '''

@@ -13,9 +13,9 @@ from ..models.features import FeatureExtractor, few
 from ..models.heads import build_model, split_head
 from ..models.weights import has_weights
 from ..models.words import picture_words
-from ..recipes import Recipe, varies
+from ..recipes import varies
 from .learner import recipe_input, recipe_learner
-from .request import RunSettings, check_request, device_recipe, fit_prepare_size, open_run, prepare_run, run_settings
+from .request import check_request, device_recipe, fit_prepare_size, open_run, prepare_run, run_settings
 
 # %% ../../nbs/training/08_shards.ipynb #0149ef90
 def _check_shared(recipe, shard, engine, n):
@@ -40,15 +40,18 @@ def _extractor(ads, name, recipe, settings):
     (body,head),used = build_model(entry, recipe, len(ads.vocab), pipeline.size, settings.weights, settings.seed)
     return FeatureExtractor(body, split_head(head)[0], pipeline, recipe.aug, settings.engine, f'{entry.name} ({used})')
 
-def _keep_learners(data, name, recipe, settings, shard):
-    "Keep the share of the features that the learners of a backbone ask for"
-    k,n = shard
-    for spec in settings.specs(name, recipe):
-        learn = recipe_learner(data.splits[spec.split], name, recipe, spec.weights, spec.seed, spec.size, spec.n_workers, spec.engine)
-        def keep(split, view=None): learn.extractor.keep(list(plain_dl(learn.dls, split).items['path'])[k-1::n], view)
-        keep('all')
-        for view in range(_views(recipe)):
-            for split in ('train',) if recipe.solver=='adam' else ('train', 'valid'): keep(split, view)
+def _keep_share(learn, shard):
+    "Keep a share of the features that a learner asks for"
+    (k,n),r = shard,learn.recipe
+    def keep(split, view=None): learn.extractor.keep(list(plain_dl(learn.dls, split).items['path'])[k-1::n], view)
+    keep('all')
+    for view in range(_views(r)):
+        for split in ('train',) if r.solver=='adam' else ('train', 'valid'): keep(split, view)
+
+def _learners(data, name, recipe, settings):
+    "The learners of a backbone in a study, one after another"
+    for s in settings.specs(name, recipe):
+        yield recipe_learner(data.splits[s.split], name, recipe, s.weights, s.seed, s.size, s.n_workers, s.engine)
 
 # %% ../../nbs/training/08_shards.ipynb #0c260f79
 def keep_features(
@@ -70,6 +73,7 @@ def keep_features(
     apart = _views(r)==0 and r.inputs=='published' and all(has_weights(m, settings.weights) for m in names)
     data = None if apart else prepare_run(source, settings, r.reencode)
     for name in names:
-        if data: _keep_learners(data, name, r, settings, shard)
+        if data:
+            for learn in _learners(data, name, r, settings): _keep_share(learn, shard)
         elif len(ads): _extractor(ads, name, r, settings).keep(list(ads.paths))
     return f'share {k} of {n}: {len(ads)} images, {len(skipped)} skipped; features kept for {", ".join(names)}'
