@@ -105,8 +105,9 @@ def _next_rows(engine, x, start):
     if engine.fits==1: raise AdsError(f'engine {engine.name}: the memory of {engine.device} does not hold one image of '
         f'{engine.shape[-1]} px; end what else uses it, or take a smaller body or input size')
     torch.cuda.empty_cache()
+    say_once(f'engine {engine.name}: the memory of {engine.device} does not hold {engine.fits} images of {engine.shape[-1]} px; '
+        f'going on with {engine.fits//2} at a time')
     engine.ready(engine.fits//2)
-    say_once(f'engine {engine.name}: the memory of {engine.device} holds {engine.fits} images of {engine.shape[-1]} px at a time')
     return []
 
 # %% ../../nbs/models/02_engines.ipynb #4a0bdad0
