@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation app bench maps test package notebooks stale results dev docs readme clean help
+.PHONY: study ablation app bench bench-gpu maps test package notebooks stale results dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
 	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
 	@echo "make app     a page to try the models of make study on your own ads; ADS_PREDICTOR=FOLDER make app for another run"
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
+	@echo "make bench-gpu  what a GPU does, the setting of the reference study included -> benchmarks/gpu-*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
 	@echo "make test    all notebooks and all of tests/"
 	@echo "make package the wheel -> dist/, tried in two fresh environments: with the pins, with the newest releases"
@@ -39,6 +40,9 @@ app: $(READY)
 
 bench: $(READY)
 	for b in start prepare extraction gradcam growth study; do $(BIN)/python -W ignore benchmarks/bench_$$b.py || exit 1; done
+
+bench-gpu: $(READY)
+	$(BIN)/python -W ignore benchmarks/bench_gpu.py
 
 maps: $(READY)
 	$(BIN)/python -W ignore benchmarks/measure_maps.py demo

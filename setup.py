@@ -9,7 +9,7 @@ parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 library = cfg['requirements'].split()
-extras = {k: cfg[f'{k}_requirements'].split() for k in ('fast', 'text', 'votes', 'prompts', 'dev')}
+extras = {k: cfg[f'{k}_requirements'].split() for k in ('fast', 'text', 'votes', 'prompts', 'distributed', 'dev')}
 pythons = cfg['pythons'].split()
 # links that lead into the repository from any page that shows this text; a picture needs the file itself
 readme = re.sub(r'(!?)(\[[^]]*\])\(nbs/', lambda m: f"{m[1]}{m[2]}({cfg['git_url']}/{'raw' if m[1] else 'blob'}/{cfg['branch']}/nbs/",

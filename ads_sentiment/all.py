@@ -40,6 +40,7 @@ from .models.heads import *
 from .models.words import *
 from .models.text import *
 from .models.prompts import *
+from .training.processes import *
 from .training.head_fit import *
 from .training.learner import *
 from .training.cards import *
@@ -50,6 +51,7 @@ from .training.request import *
 from .training.run import *
 from .training.scoring import *
 from .training.sharing import *
+from .training.shards import *
 from .explain.interpretation import *
 from .explain.gradcam import *
 from .explain.explanation import *

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'first_error', 'one_line_errors', 'checked', 'checked_from', 'seed_everything',
-           'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'alone', 'cache_dir',
+           'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'sole_writer', 'cache_dir',
            'digest', 'show_bars', 'progress', 'took', 'stage', 'say_once']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
@@ -131,6 +131,8 @@ def ads_device(): # `torch.device`
     "Return the device everything runs on: CUDA, else Apple's MPS, else the CPU (`fastai.torch_core.default_device`)"
     from fastai.torch_core import default_device as fastai_device
     import torch
+    rank = os.environ.get('LOCAL_RANK')
+    if rank and torch.cuda.is_available(): torch.cuda.set_device(int(rank) % torch.cuda.device_count())
     return torch.device(fastai_device())
 
 # %% ../nbs/00_core.ipynb #c45d1979
@@ -175,7 +177,7 @@ def read_json(
 
 # %% ../nbs/00_core.ipynb #a53c64ec
 @contextlib.contextmanager
-def alone(
+def sole_writer(
     path, # A folder or file
     what:str='run' # What writes it, for the message
 ):

@@ -79,6 +79,7 @@ results = [
     bench('growth', 'models/store', 'models/features', 'models/heads'),
     bench('gradcam', 'explain/gradcam'),
     bench('study', 'models/features', 'training/head_fit'),
+    bench('gpu', 'models/engines', 'models/features', 'training/head_fit'), # on a machine with a GPU
     Result('nbs/images/[!R]*.[jp][pn]g', ['env', 'ADS_SCREENSHOTS=1', sys.executable, '-m', 'pytest', 'tests/test_browser.py'],
         ['tests/test_browser.py', *modules(['study/report', 'apps/widgets'])])]
 

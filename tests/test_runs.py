@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 from ads_sentiment.training import request as requests, run as runs
 from ads_sentiment.training.request import RunSettings, run_config
 from ads_sentiment.study.ablation import run_ablation
-from ads_sentiment.core import AdsError, alone, write_json
+from ads_sentiment.core import AdsError, sole_writer, write_json
 from ads_sentiment.data.datasets import demo_ads
 from ads_sentiment.recipes import recipes
 from ads_sentiment.study.study import run_study
@@ -130,6 +130,6 @@ def test_a_run_is_repeated_from_its_configuration(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize('overwrite', [False, True])
 def test_a_second_run_in_one_folder_is_refused_at_once(run, overwrite, demo, tmp_path, monkeypatch):
     monkeypatch.setattr(requests, 'prepare_images', lambda *a, **k: pytest.fail('images were prepared'))
-    with alone(tmp_path/'run'), pytest.raises(AdsError, match='another run writes there .process '):
+    with sole_writer(tmp_path/'run'), pytest.raises(AdsError, match='another run writes there .process '):
         run(demo, ['efficientnet_lite0'], tmp_path/'run', overwrite=overwrite, **small)
     assert not [p for p in tmp_path.iterdir()]

@@ -29,9 +29,9 @@ def test_the_workflow_fits_the_makefile_and_the_settings():
     parser.read(root/'settings.ini', encoding='utf-8')
     pythons = parser['DEFAULT']['pythons'].split()
     makefile = (root/'Makefile').read_text()
-    targets = set(re.findall(r'^([a-z]+):', makefile, flags=re.M))
+    targets = set(re.findall(r'^([a-z-]+):', makefile, flags=re.M))
     phony = set(re.search(r'^\.PHONY: (.*)', makefile, flags=re.M)[1].split())
     jobs = yaml.safe_load((root/'.github'/'workflows'/'test.yml').read_text())['jobs']
     called = {m[1] for j in jobs.values() for s in j['steps'] if (m := re.match(r'make (\w+)', s.get('run', '')))}
-    assert called=={'test', 'package'} and called <= targets and phony==targets==set(re.findall(r'@echo "make (\w+) ', makefile)) | {'help', 'clean'}
+    assert called=={'test', 'package'} and called <= targets and phony==targets==set(re.findall(r'@echo "make ([\w-]+) ', makefile)) | {'help', 'clean'}
     assert all(j['strategy']['matrix']['python']==pythons for j in jobs.values()) and pythons[0]==parser['DEFAULT']['min_python']

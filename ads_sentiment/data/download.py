@@ -11,7 +11,7 @@ from dataclasses import dataclass,replace
 from functools import partial
 from pathlib import Path,PurePosixPath
 from typing import NamedTuple
-from ..core import AdsError, alone, choose, progress, read_json, stage, write_json
+from ..core import AdsError, choose, progress, read_json, sole_writer, stage, write_json
 from .fetch import DownloadError, MiB, Part, begun, checksums, disk_errors
 from .fetch import download_file, file_facts, human_size
 
@@ -318,7 +318,7 @@ def download_pitt(
     net = dict(tries=tries, timeout=timeout, wait=wait)
     with disk_errors(root), _other_ways(root):
         root.mkdir(parents=True, exist_ok=True)
-        with alone(root, 'download'):
+        with sole_writer(root, 'download'):
             kept = _kept(root)
             steps = [_ask_size(root, _look(root, f, kept), **net) for f in files]
             if any(s.todo=='fetch' for s in steps): _propose(root, steps, keep_zips, ask)

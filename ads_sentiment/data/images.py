@@ -241,11 +241,13 @@ def prepare_image(
     pipeline:ImagePipeline # Only its preparation is used
 )->Path: # The prepared file, a PNG
     "Prepare one image unless the prepared file exists; raises `UnreadableImage`"
-    try: name = file_key(path, pipeline.prepare_size, pipeline.filter, pipeline.reencode)
+    try: name,st = file_key(path, pipeline.prepare_size, pipeline.filter, pipeline.reencode),os.stat(path)
     except OSError: raise UnreadableImage('no such file') from None
     dest = Path(folder)/name[:2]/f'{name}.png'
     if not dest.exists():
-        with atomic_write(dest) as p: p.write_bytes(_png(pipeline.prepare(path)))
+        with atomic_write(dest) as p:
+            p.write_bytes(_png(pipeline.prepare(path)))
+            os.utime(p, ns=(st.st_atime_ns, st.st_mtime_ns)) # two processes write the same file, to the time
     return dest
 
 # %% ../../nbs/data/07_images.ipynb #411463f5

@@ -7,7 +7,7 @@ __all__ = ['engines', 'tolerance', 'many', 'check_engine', 'Engine', 'feature_er
            'choose_engine']
 
 # %% ../../nbs/models/02_engines.ipynb #d8f9cb93
-from ..core import AdsError,cache_dir,choose,digest,read_json,write_json
+from ..core import AdsError,cache_dir,choose,digest,read_json,say_once,write_json
 import functools,importlib.util,os,platform,statistics,tempfile,time,warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -90,6 +90,26 @@ def check_engine(
         raise AdsError(f"engine {name!r} is for CUDA, and the device is {kind}; take 'auto'")
     return name
 
+# %% ../../nbs/models/02_engines.ipynb #6b341a5f
+def _padded(run, x, n):
+    "Features of images `x`, filled up with zeros to a batch of `n`; `None` if the memory of the device does not hold it"
+    rest = n-len(x)
+    if rest: x = torch.cat([x, x.new_zeros(rest, *x.shape[1:])])
+    try: return run(x)[:n-rest].float().cpu()
+    except torch.cuda.OutOfMemoryError: return None
+
+def _next_rows(engine, x, start):
+    "A list of the features of the next images of `x`; empty after an attempt for which memory ran out"
+    feats = _padded(engine.run, x[start:start+engine.fits], engine.fits)
+    if feats is not None: return [feats]
+    if engine.fits==1: raise AdsError(f'engine {engine.name}: the memory of {engine.device} does not hold one image of '
+        f'{engine.shape[-1]} px; end what else uses it, or take a smaller body or input size')
+    torch.cuda.empty_cache()
+    say_once(f'engine {engine.name}: the memory of {engine.device} does not hold {engine.fits} images of {engine.shape[-1]} px; '
+        f'going on with {engine.fits//2} at a time')
+    engine.ready(engine.fits//2)
+    return []
+
 # %% ../../nbs/models/02_engines.ipynb #4a0bdad0
 class Engine:
     "Compute features of image batches with one engine"
@@ -98,23 +118,28 @@ class Engine:
         name:str, # One of `engines`
         shape     # `(N, 3, H, W)` of a batch
     ):
-        self.device = next(model.parameters()).device
+        self.model,self.device = model,next(model.parameters()).device
         self.name,self.shape = check_engine(name, self.device),tuple(shape)
-        kind,_,bits = name.partition('-')
-        x = torch.zeros(self.shape, device=self.device)
-        with torch.no_grad(): self.run = _runs[kind](model, x, _dtypes[bits])
+        self.ready(self.shape[0])
 
-    def __repr__(self): return f'{self.name}, batches of {self.shape[0]}'
+    def __repr__(self): return f'{self.name}, batches of {self.fits}'
+
+    def ready(self,
+        n:int # Number of images that the memory of the device holds at a time
+    ):
+        "Make the engine ready for batches of `n` images"
+        self.fits,(kind,_,bits) = n,self.name.partition('-')
+        x = torch.zeros(n, *self.shape[1:], device=self.device)
+        with torch.no_grad(): self.run = _runs[kind](self.model, x, _dtypes[bits])
 
     @torch.no_grad()
     def __call__(self, x):
         "Map normalized images `(n, 3, H, W)`, n up to N, to features `(n, width)`, float32, on the CPU"
-        n,rest = len(x),self.shape[0]-len(x)
-        if tuple(x.shape[1:])!=self.shape[1:] or rest < 0:
+        if tuple(x.shape[1:])!=self.shape[1:] or len(x) > self.shape[0]:
             raise AdsError(f'this engine takes batches of up to {self.shape}, got {tuple(x.shape)}')
-        x = x.as_subclass(torch.Tensor).to(self.device, non_blocking=True)
-        if rest: x = torch.cat([x, x.new_zeros(rest, *x.shape[1:])])
-        return self.run(x)[:n].float().cpu()
+        x,feats = x.as_subclass(torch.Tensor).to(self.device, non_blocking=True),[]
+        while not feats or sum(map(len, feats)) < len(x): feats += _next_rows(self, x, sum(map(len, feats)))
+        return torch.cat(feats)
 
 # %% ../../nbs/models/02_engines.ipynb #9c306464
 def feature_error(

@@ -17,6 +17,7 @@ from ..models.features import FeatureLoader, load_pass, module_digest, pass_buff
 from ..models.heads import FeatureScale, choose_l2, l2_grid, solve_heads, split_head, threads_for
 from ..models.text import TextFeatures, TextHead, text_coordinates, text_l2_grid
 from ..recipes import Recipe, varies
+from .processes import launched, together
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from functools import partial
 import numpy as np, pandas as pd, torch
 from torch import nn
 from fastcore.foundation import L
-from fastai.vision.all import Callback, CancelFitException, DataLoaders, MixedPrecision, trainable_params
+from fastai.vision.all import Callback, CancelFitException, DataLoaders, MixedPrecision, get_model, trainable_params
 
 # %% ../../nbs/training/00_head_fit.ipynb #74d6e228
 def split_targs(
@@ -142,7 +143,7 @@ class BestEpoch(Callback):
         self.rows.append(dict(epoch=epoch, **now))
         for k,sign in self.criteria.items():
             if k in now and math.isfinite(now[k]) and (k not in self.best or sign*now[k] > sign*self.best[k]['value']):
-                self.best[k] = dict(epoch=epoch, value=float(now[k]), state=_trainable_state(self.model))
+                self.best[k] = dict(epoch=epoch, value=float(now[k]), state=_trainable_state(get_model(self.model)))
     def after_epoch(self):
         now = zip(self.recorder.metric_names[1:-1], self.recorder.values[-1])
         self.note(dict(lr=self.opt.hypers[-1]['lr'], **dict(now)))
@@ -154,7 +155,7 @@ class BestEpoch(Callback):
     def best_epochs(self): return {k: v['epoch'] for k,v in self.best.items()}
     def after_fit(self):
         if self.by not in self.best: raise AdsError(f'no epoch had a finite {self.by}; a smaller learning rate helps')
-        self.model.load_state_dict(self.best[self.by]['state'], strict=False)
+        get_model(self.model).load_state_dict(self.best[self.by]['state'], strict=False)
 
 # %% ../../nbs/training/00_head_fit.ipynb #35c355be
 def trained_digest(
@@ -413,7 +414,8 @@ def _fit_body(learn, logits, l2, asked):
     r,(epochs, cbs, verbose) = learn.recipe,asked
     best = BestEpoch(r.best_by, _start_scores(learn, logits), patience)
     half = [MixedPrecision()] if ads_device().type=='cuda' else []
-    with seeded(learn.seed), trainable_body(learn), _epoch_bar(learn, 'body', verbose) as bar:
+    seed = learn.seed+launched()[0] # each process augments in its own way
+    with seeded(seed), trainable_body(learn), together(learn), _epoch_bar(learn, 'body', verbose) as bar:
         learn.fit_one_cycle(epochs or r.finetune, slice(r.finetune_lr/10, r.finetune_lr),
             wd=[0., 0., l2/logits.shape[1]], cbs=[best, *half, *bar, *L(cbs)])
     return dict(history=best.history, best_epochs=best.best_epochs)

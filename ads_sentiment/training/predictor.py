@@ -14,6 +14,7 @@ from ..data.images import ImagePipeline, is_address, read_images
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
 from ..models.backbones import model_lock
+from ..models.features import stack_images
 from ..models.heads import build_model, split_head
 from ..models.text import TextFeatures, TextHead
 from ..models.words import check_reader, picture_words
@@ -285,7 +286,7 @@ def fill_rows(
     stream,  # From `read_images`
     n:int,   # Take so many images of it
     width:int, # Values per image
-    compute, # Function from pixels (N, 3, side, side), uint8, and a list of their contents to values (N, width)
+    compute, # Function from pixels (N, 3, side, side), uint8, on the device, and a list of their contents to values (N, width)
     bs:int   # Images in a batch
 ): # values (n, width) float32, NaN for an image that can't be read, and reasons, '' for one that can
     "Compute values of the next images of a stream, in batches"
@@ -295,7 +296,7 @@ def fill_rows(
         if x is not None: batch.append((i, x, content))
         if batch and (len(batch)==bs or i==n-1):
             at,xs,contents = zip(*batch)
-            rows[list(at)],batch = compute(torch.stack(xs), contents),[]
+            rows[list(at)],batch = compute(stack_images(xs), contents),[]
     return rows,reasons
 
 def _rows(predictor, images, bs, width, compute):
@@ -309,7 +310,7 @@ def _rows(predictor, images, bs, width, compute):
 @patch
 def _pooled(self:Predictor, x):
     "Features of pixels (N, 3, side, side), uint8"
-    return self.pooled(self.pipeline.normalize(x.to(ads_device())))
+    return self.pooled(self.pipeline.normalize(x))
 
 @patch
 def outputs(

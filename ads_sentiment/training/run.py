@@ -7,7 +7,7 @@ __all__ = ['annotator_score_columns', 'text_columns', 'number_columns', 'optiona
            'read_run_table', 'Run', 'check_unique', 'same_run', 'run_folder', 'note_data', 'same_again']
 
 # %% ../../nbs/training/04_run.ipynb #c542575f
-from ..core import AdsError, alone, checked_from, read_json, write_csv, write_json
+from ..core import AdsError, checked_from, read_json, sole_writer, write_csv, write_json
 from ..data.datasets import load_ads
 from ..evaluation.agreement import agreement
 from ..recipes import Recipe
@@ -194,7 +194,7 @@ def run_folder(
     overwrite:bool=False # Replace an earlier run?
 ): # Yields `out`, with `config.json` in it
     "Within the block, `out` is the folder of this run alone; a replaced run is removed when the block is complete"
-    with alone(out):
+    with sole_writer(out):
         if not overwrite: same_run(out, config)
         aside = out.resolve().with_name(f'.{out.resolve().name}.old')
         if overwrite and (out/'config.json').exists():

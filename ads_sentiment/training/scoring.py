@@ -6,17 +6,17 @@
 __all__ = ['list_images', 'parts_folder', 'shard_of', 'predict_parts', 'check_output', 'score_images']
 
 # %% ../../nbs/training/05_scoring.ipynb #f9ffe320
-from ..core import AdsError, ads_device, alone, atomic_write, check_whole, digest, read_json, write_csv, write_json
+from ..core import AdsError, ads_device, atomic_write, check_whole, digest, read_json, sole_writer, write_csv, write_json
 from ..data.images import is_address, read_images
 from ..data.table_files import read_table, table_suffixes
 from ..models.engines import Engine, check_engine, choose_engine
-from ..models.features import few, module_digest
+from ..models.features import few, module_digest, stack_images
 from ..models.heads import split_head
 from .predictor import Predictor, fill_rows, image_column, image_files, lay_out_predictions
 import importlib.util,itertools,os,re,shutil,time,zlib
 from dataclasses import asdict
 from pathlib import Path
-import pandas as pd, torch
+import pandas as pd
 from torch import nn
 
 # %% ../../nbs/training/05_scoring.ipynb #52d456b5
@@ -88,7 +88,7 @@ def predict_parts(
     if not parts: return
     p = predictor
     run = Engine(_body(p), engine, (bs, 3, p.pipeline.side, p.pipeline.side))
-    def compute(x, contents): return p.outputs(run(p.pipeline.normalize(x.to(ads_device()))).to(ads_device()), contents)
+    def compute(x, contents): return p.outputs(run(p.pipeline.normalize(x)).to(ads_device()), contents)
     stream = read_images(p.pipeline, itertools.chain.from_iterable(parts), 4*bs)
     for names in parts:
         values,reasons = fill_rows(stream, len(names), 1+len(p.vocab), compute, bs)
@@ -141,7 +141,7 @@ def _settled(predictor, names, engine, bs):
     read = (x for x,_,_ in read_images(predictor.pipeline, names, bs) if x is not None)
     images = list(itertools.islice(read, bs))
     if len(images) < bs: return 'eager'
-    x = predictor.pipeline.normalize(torch.stack(images).to(ads_device()))
+    x = predictor.pipeline.normalize(stack_images(images))
     return choose_engine(_body(predictor), x, f'{predictor.backbone} ({predictor.weights})', len(names))
 
 def _opened(predictor, names, out, top_k, engine, part, bs):
@@ -178,7 +178,7 @@ def score_images(
     for k,v in (('part', part), ('bs', bs)): check_whole(k, v)
     if top_k is not None: check_whole('top_k', top_k, 1, len(predictor.vocab))
     check_engine(engine, ads_device())
-    with alone(out): return _write_parts(predictor, names, out, top_k, engine, part, bs, say)
+    with sole_writer(out): return _write_parts(predictor, names, out, top_k, engine, part, bs, say)
 
 def _write_parts(predictor, names, out, top_k, engine, part, bs, say):
     "As `score_images`, after the checks"

@@ -11,6 +11,7 @@ from ..core import atomic_write, checked, ads_device, read_json, stage, write_js
 from ..evaluation.bootstrap import Trial
 from ..recipes import Recipe
 from .learner import recipe_learner
+from .processes import hand_out
 import gc,zipfile
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,7 @@ def run_trial(
     with stage('features', None) as f:
         for split in ('train', 'valid', 'test') if spec.recipe.image else ():
             learn.features(split, pass_index=learn.pass_index)
+    if spec.recipe.finetune: hand_out((spec, ads)) # other processes train along, and find the features
     with stage('head', None) as h: fit = learn.fit_head(say=None)
     preds,targs = learn.split_preds('test')
     images = ads.targs.index[ads.split=='test']
