@@ -8,7 +8,7 @@ parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 library = cfg['requirements'].split()
-extras = {k: cfg[f'{k}_requirements'].split() for k in ('fast', 'text', 'votes', 'prompts', 'dev')}
+extras = {k: cfg[f'{k}_requirements'].split() for k in ('fast', 'text', 'votes', 'prompts', 'distributed', 'dev')}
 readme = here/'README.md'
 
 setup(

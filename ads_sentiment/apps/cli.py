@@ -304,11 +304,10 @@ def _shared(out, shard):
 
 def _counted(predicted, empty, skipped): return f'{predicted} predicted, {empty} of them without a label, {skipped} skipped'
 
-def _predict_to(model, names, out, **how):
-    "Write predictions in parts; the counts in a line"
-    from ads_sentiment.training.scoring import score_images
+def _predict_to(score, *what, **how):
+    "Write predictions in parts by `score_images` or `score_on_ray`; the counts in a line"
     def say(line): print(line, file=sys.stderr, flush=True)
-    res = score_images(model, names, out, say=None if os.environ.get('ADS_PROGRESS')=='0' else say, **how)
+    res = score(*what, say=None if os.environ.get('ADS_PROGRESS')=='0' else say, **how)
     before = res['images']-res['computed']
     return _counted(res['predicted'], res['without_label'], res['skipped']) + (f', {before} of them in an earlier call' if before else '')
 
@@ -330,27 +329,34 @@ def ads_predict(
     out:str=None,       # .csv or .parquet to write in parts, which a later call goes on with; default: one line per image on standard output
     top_k:int=None,     # Predict so many labels per image, most probable first; default: by thresholds
     engine:str='auto',  # As in ads_study; with --out
-    shard:str=None      # Only share k/n of the images, such as 2/8; auto: from RANK and WORLD_SIZE, or Slurm's job array
+    shard:str=None,     # Only share k/n of the images, such as 2/8; auto: from RANK and WORLD_SIZE, or Slurm's job array
+    ray:str=None        # Spread the images over a Ray cluster: auto, local or HOST:PORT; --out is a folder of Parquet files then
 ):
     "Sentiments of ads by a trained model"
     with user_errors('ads_predict'):
         images = _needed('ads_predict', images, predictor)
         from ads_sentiment.core import check_whole
         from ads_sentiment.models.engines import check_engine
-        from ads_sentiment.training.scoring import check_output, list_images
+        from ads_sentiment.training.scoring import check_output, list_images, score_images
+        from ads_sentiment.training.clusters import check_folder, score_on_ray
         out,(k,n) = _shared(out, shard)
         check_engine(engine)
-        if engine!='auto' and out is None: raise AdsError('--engine is for --out')
+        for flag,given in (('--engine', engine!='auto'), ('--ray', ray is not None)):
+            if given and out is None: raise AdsError(f'{flag} is for --out')
+        if ray is not None: check_folder(out)
         if out is not None: _check_file(out, [])
         names = list_images(images, out)[k-1::n]
         if not names: raise AdsError(f'share {k} of {n} holds no image; take fewer shares')
         if out is not None:
             _check_file(out, names)
-            check_output(out)
+            if ray is None: check_output(out)
         from ads_sentiment.training.predictor import load_predictor
         model = load_predictor(predictor)
         if top_k is not None: check_whole('top_k', top_k, 1, len(model.vocab))
-        counts = _predict_lines(model, names, top_k) if out is None else _predict_to(model, names, out, top_k=top_k, engine=engine)
+        how = dict(top_k=top_k, engine=engine)
+        if out is None: counts = _predict_lines(model, names, top_k)
+        elif ray is None: counts = _predict_to(score_images, model, names, out, **how)
+        else: counts = _predict_to(score_on_ray, predictor, names, out, ray, **how)
         _close(model, f'{counts}; {out}' if out else counts, sys.stdout if out else sys.stderr)
 
 # %% ../../nbs/apps/01_cli.ipynb #18113a24
