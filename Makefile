@@ -3,14 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation bench maps test notebooks stale results dev docs readme clean help
+.PHONY: study ablation bench maps test slow notebooks stale results dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
 	@echo "make ablation  from the reference recipe to ours, step by step, on the demo ads -> runs/demo-ablation/ablation.csv"
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
-	@echo "make test    all notebooks and all of tests/"
+	@echo "make test    all notebooks and all of tests/ but what takes minutes"
+	@echo "make slow    the tests that take minutes: machines and drivers that are killed"
 	@echo "make notebooks  run all notebooks and store their outputs"
 	@echo "make stale   which stored outputs no longer match what the notebooks give"
 	@echo "make results which command writes which measured table, and which are out of date; ANEW=1 runs them"
@@ -47,7 +48,10 @@ export ADS_POSTERS ?= $(abspath ../shared/data/posters)
 endif
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 # in turn, each stored as soon as it has run
 notebooks: dev

@@ -8,7 +8,7 @@ from ..core import AdsError, atomic_write, check_whole
 from ..models.engines import check_engine
 from .predictor import load_predictor, predictor_folder
 from .scoring import Scorer, count_rows, is_address, open_parts, progress_line
-import logging,os,shutil,tempfile,threading,time
+import logging,os,re,shutil,socket,tempfile,threading,time
 from contextlib import contextmanager
 from pathlib import Path
 import pandas as pd, torch
@@ -20,28 +20,37 @@ def _load_ray():
     "Import Ray, which sends no statistics and prints no log here; raises an `AdsError` if it is missing"
     for k,v in _quiet.items(): os.environ.setdefault(k, v)
     try: import ray.data
-    except ImportError: raise AdsError('many machines need Ray: pip install "ads_sentiment[distributed]"') from None
+    except ImportError: raise AdsError('a cluster needs Ray: pip install "ads_sentiment[distributed]"') from None
     logging.getLogger('ray.data').setLevel(logging.CRITICAL)
     return ray
 
+def _checked(address):
+    "'local', 'auto', or HOST:PORT of a head that answers: Ray itself would wait for minutes"
+    if address in ('local', 'auto'): return address
+    m = re.fullmatch(r'([\w.-]+)(?::(\d{1,5}))?', address)
+    if not m: raise AdsError(f'Ray cluster {address[:60]!r}: expected auto, local or HOST:PORT')
+    host,port = m[1],int(m[2] or 6379)
+    try: socket.create_connection((host, port), 10).close()
+    except (OSError, OverflowError) as e: raise AdsError(f'no Ray cluster answers at {host}:{port} ({e}); ray status shows its address on its head') from None
+    return f'{host}:{port}'
+
+# %% ../../nbs/training/08_clusters.ipynb #c9c6bfed
 @contextmanager
 def ray_cluster(
-    address:str='local' # 'local': processes of this machine; 'auto': the cluster it belongs to; or HOST:PORT of a cluster's head
-): # Yields the module `ray`, connected
+    address:str='local' # 'local': processes of this machine; 'auto': the cluster that it belongs to; or HOST:PORT of a cluster's head
+): # Yields the module `ray`, connected; a session that is open already stays open
     "Connect to a cluster for the time of a block; raises an `AdsError` if there is none"
-    ray = _load_ray()
-    if ray.is_initialized(): # the session that the user has opened
-        yield ray
-        return
-    own,how = tempfile.mkdtemp(prefix='ads'),dict(log_to_driver=False, logging_level='CRITICAL')
+    ray,address,own = _load_ray(),_checked(address),tempfile.mkdtemp(prefix='ads')
+    how = dict(log_to_driver=False, logging_level=logging.CRITICAL)
     if address=='local': how |= dict(include_dashboard=False, object_store_memory=2**28, _temp_dir=own)
+    was_open = ray.is_initialized()
     try:
-        try: ray.init(address, **how)
-        except (ConnectionError, RuntimeError, ValueError) as e:
-            raise AdsError(f"no Ray cluster at {address!r} ({' '.join(str(e).split())[:150]}): start one by `ray start --head`, or take 'local'") from None
+        try: was_open or ray.init(address, **how)
+        except (ConnectionError, RuntimeError, ValueError) as e: raise AdsError('this machine belongs to no Ray cluster that runs '
+            f'({" ".join(str(e).split())[:120]}): start one by ray start --head, or take local') from None
         yield ray
     finally:
-        ray.shutdown()
+        if not was_open: ray.shutdown()
         shutil.rmtree(own, ignore_errors=True)
 
 # %% ../../nbs/training/08_clusters.ipynb #d9da2fa3
