@@ -84,12 +84,6 @@ def test_ray_is_missing(home, tmp_path, monkeypatch, capsys):
 
 # --- with Ray --------------------------------------------------------------------------------------------------------
 
-@pytest.fixture(scope='module', autouse=True)
-def eager_workers():
-    "Ray lowers the priority of its workers, so that on a busy machine they wait for all others"
-    with pytest.MonkeyPatch.context() as m:
-        m.setenv('RAY_worker_niceness', '0')
-        yield
 
 def test_local(home, want, tmp_path, monkeypatch, capsys):
     "The command, on processes of this machine, from a table of relative names"
@@ -113,7 +107,7 @@ def test_words(tmp_path_factory, tmp_path):
     check_same(pd.read_parquet(tmp_path/'got'), pd.read_parquet(tmp_path/'want.parquet'))
 
 @pytest.fixture(scope='module')
-def cluster(eager_workers):
+def cluster():
     "Two machines of one core each, and a head that computes nothing"
     clusters._load_ray()
     from ray.cluster_utils import Cluster
