@@ -50,6 +50,7 @@ from .training.request import *
 from .training.run import *
 from .training.scoring import *
 from .training.sharing import *
+from .training.clusters import *
 from .explain.interpretation import *
 from .explain.gradcam import *
 from .explain.explanation import *

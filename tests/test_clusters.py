@@ -84,7 +84,6 @@ def test_ray_is_missing(home, tmp_path, monkeypatch, capsys):
 
 # --- with Ray --------------------------------------------------------------------------------------------------------
 
-
 def test_local(home, want, tmp_path, monkeypatch, capsys):
     "The command, on processes of this machine, from a table of relative names"
     monkeypatch.chdir(home/'new')
