@@ -1,10 +1,10 @@
 """What does it cost to spread images over the processes of a cluster?
 
 `measure_clusters.py [N] [WORDS]` trains EfficientNet-Lite0 on the film posters that ADS_POSTERS names (else on demo ads), and scores N copies of them
-(768) in one process with one thread, and by `score_on_ray` with one and two processes of this machine, one core each, with the filter and without. The
+(1,024) in one process with one thread, and by `score_on_ray` with one and two processes of this machine, one core each, with the filter and without. The
 steps are measured alone: reading an image, reading and filtering it, the network, and the words of WORDS (48) images. `core_seconds` is the time of
-processors per image, which other work on the machine hardly changes; for Ray, that of all its processes from the part with which each process has begun
-to the last. `images_per_second` is by the clock. `start_seconds` is the time until the first part."""
+processors per image, which other work on the machine hardly changes; for Ray, that of all its processes during the second half, when each has
+begun. `images_per_second` is by the clock. `start_seconds` is the time until the first part."""
 import os, sys, tempfile, threading, time
 os.environ |= dict(OMP_NUM_THREADS='1', ADS_PROGRESS='0')
 from dataclasses import replace
@@ -63,10 +63,10 @@ def on_ray(folder, names, engine, n, out):
     score_on_ray(folder, names, out, 'local', engine=engine, actors=n, part=part, bs=bs)
     end.set()
     thread.join()
-    (a,t,used),(b,last,used_last) = next(s for s in seen if s[0] >= 2*n),seen[-1] # each process has begun by then
+    (a,t,used),(b,last,used_last) = next(s for s in seen if s[0]*part >= len(names)/2),seen[-1] # all processes have begun by then
     return dict(images_per_second=(b-a)*part/(last-t), core_seconds=(used_last-used)/((b-a)*part), start_seconds=seen[0][1]-start)
 
-def main(n=768, words=48, engine='openvino'):
+def main(n=1024, words=48, engine='openvino'):
     n,words,tmp = int(n),int(words),Path(tempfile.mkdtemp())
     torch.set_num_threads(1)
     source = named_ads('posters') if poster_csv().exists() else named_ads('demo', n=600)
