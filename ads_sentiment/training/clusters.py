@@ -226,6 +226,6 @@ def score_on_ray(
         folder,start = folder.absolute(),time.perf_counter()
         if not (folder/'names.parquet').exists(): _write_names(names, folder/'names.parquet', part)
         with _checkpoint(ray, folder/'checkpoint'), _watched(folder, len(names), say) as before:
-            _run(ray, folder, (str(predictor), os.getcwd(), top_k, engine, bs, cpus), compute=compute, **needs)
+            if before < len(names): _run(ray, folder, (str(predictor), os.getcwd(), top_k, engine, bs, cpus), compute=compute, **needs)
     counts = _close(folder, out, len(names))
     return dict(**counts, engine=engine, computed=len(names)-before, seconds=time.perf_counter()-start)
