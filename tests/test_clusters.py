@@ -1,7 +1,7 @@
 "Many machines: a cluster writes the rows that one process writes, also when a machine or the driver is killed in the middle."
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
-import numpy as np, pandas as pd, pyarrow as pa, pytest
+import numpy as np, pandas as pd, psutil, pyarrow as pa, pytest
 from ads_sentiment.apps import cli
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import demo_ads
@@ -131,6 +131,11 @@ def start(cluster, home, out):
 
 def committed(out): return [p for p in (parts_folder(out)/'checkpoint').glob('*.parquet') if not p.stem.endswith('.pending')]
 
+def working(cluster):
+    "A machine on which a process holds a predictor"
+    parents = {p.info['ppid'] for p in psutil.process_iter(['ppid', 'cmdline']) if 'ray::MapWorker' in ' '.join(p.info['cmdline'] or [])}
+    return next(m for m in cluster.machines if m.all_processes['raylet'][0].process.pid in parents)
+
 def result(p): return json.loads(p.communicate(timeout=500)[0].splitlines()[-1])
 
 @pytest.mark.slow
@@ -152,7 +157,7 @@ def test_machine_killed(cluster, home, want, tmp_path):
     out = tmp_path/'x'
     p = start(cluster, home, out)
     assert p.poll() is None
-    cluster.remove_node(cluster.machines.pop(), allow_graceful=False)
+    cluster.remove_node(working(cluster), allow_graceful=False)
     res = result(p)
     assert (res['images'], res['computed'], res['skipped'])==(90, 90, 10)
     check_same(pd.read_parquet(out), want)
