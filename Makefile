@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study ablation app bench bench-gpu maps test package notebooks stale results dev docs readme clean help
+.PHONY: study ablation app bench bench-gpu maps test slow package notebooks stale results dev docs readme clean help
 
 help:
 	@echo "make study   the whole study on the embedded demo ads -> runs/demo/report.html"
@@ -12,7 +12,8 @@ help:
 	@echo "make bench   all benchmarks: ours beside its peers -> benchmarks/*.csv"
 	@echo "make bench-gpu  what a GPU does, the setting of the reference study included -> benchmarks/gpu-*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
-	@echo "make test    all notebooks and all of tests/"
+	@echo "make test    all notebooks and all of tests/ but what takes minutes"
+	@echo "make slow    the tests that take minutes: machines and drivers that are killed"
 	@echo "make package the wheel -> dist/, tried in two fresh environments: with the pins, with the newest releases"
 	@echo "make notebooks  run all notebooks and store their outputs"
 	@echo "make stale   which stored outputs no longer match what the notebooks give"
@@ -57,7 +58,10 @@ export ADS_POSTERS ?= $(abspath ../shared/data/posters)
 endif
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 # with environments of its own; PYTHON=python3.12 make package tries another Python
 package:

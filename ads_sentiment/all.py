@@ -50,6 +50,7 @@ from .training.trials import *
 from .training.request import *
 from .training.run import *
 from .training.scoring import *
+from .training.clusters import *
 from .training.sharing import *
 from .training.shards import *
 from .explain.interpretation import *

@@ -355,11 +355,10 @@ def _named(out, share):
 
 def _counted(predicted, empty, skipped): return f'{predicted} predicted, {empty} of them without a label, {skipped} skipped'
 
-def _predict_to(model, names, out, **how):
-    "Write predictions in parts; the counts in a line"
-    from ads_sentiment.training.scoring import score_images
+def _predict_to(score, *what, **how):
+    "Write predictions in parts by `score_images` or `score_on_ray`; the counts in a line"
     def say(line): print(line, file=sys.stderr, flush=True)
-    res = score_images(model, names, out, say=None if os.environ.get('ADS_PROGRESS')=='0' else say, **how)
+    res = score(*what, say=None if os.environ.get('ADS_PROGRESS')=='0' else say, **how)
     before = res['images']-res['computed']
     return _counted(res['predicted'], res['without_label'], res['skipped']) + (f', {before} of them in an earlier call' if before else '')
 
@@ -375,23 +374,25 @@ def _predict_lines(model, names, top_k):
     return _counted(len(names)-skipped, empty, skipped)
 
 # %% ../../nbs/apps/01_cli.ipynb #1449b471
-def _to_predict(images, out, html, engine, shard):
+def _to_predict(images, out, html, engine, shard, ray):
     "Names of images, and outputs of this share; raises an `AdsError` for what does not go together"
     from ads_sentiment.models.engines import check_engine
+    from ads_sentiment.training.clusters import check_folder
     from ads_sentiment.training.scoring import check_output, list_images
     share = _share(shard, out)
     k,n = share or (1, 1)
     check_engine(engine)
-    for flag,given in (('--engine', engine!='auto'), ('--html', html is not None)):
+    for flag,given in (('--engine', engine!='auto'), ('--html', html is not None), ('--ray', ray is not None)):
         if given and out is None: raise AdsError(f'{flag} is for --out')
     out,html = _named(out, share),_named(html, share)
+    if ray is not None: check_folder(out)
     if out is not None: _check_file(out, [])
     if html is not None and Path(html).suffix not in ('.html', '.htm'): raise AdsError(f'--html {html}: expected a name that ends in .html')
     names = list_images(images, out)[k-1::n]
     if not names: raise AdsError(f'share {k} of {n} holds no image; take fewer shares')
     if out is not None:
         _check_file(out, names)
-        check_output(out)
+        if ray is None: check_output(out)
     if html is not None: _check_file(html, names, '--html', '.html')
     return names,out,html
 
@@ -403,17 +404,23 @@ def ads_predict(
     html:str=None,      # .html to write, a gallery of the predictions in --out, filtered by label
     top_k:int=None,     # Predict so many labels per image, most probable first; default: by thresholds
     engine:str='auto',  # As in ads_study; with --out
-    shard:str=None      # Only share k/n of the images, such as 2/8; auto: from RANK and WORLD_SIZE, or Slurm's job array
+    shard:str=None,     # Only share k/n of the images, such as 2/8; auto: from RANK and WORLD_SIZE, or Slurm's job array
+    ray:str=None        # Spread the images over a Ray cluster: auto, local or HOST:PORT; --out is a folder of Parquet files then
 ):
     "Sentiments of ads by a trained model"
     with user_errors('ads_predict'):
         images = _needed('ads_predict', images, predictor)
         from ads_sentiment.core import check_whole
-        names,out,html = _to_predict(images, out, html, engine, shard)
+        names,out,html = _to_predict(images, out, html, engine, shard, ray)
+        from ads_sentiment.training.clusters import score_on_ray
         from ads_sentiment.training.predictor import load_predictor
+        from ads_sentiment.training.scoring import score_images
         model = load_predictor(predictor)
         if top_k is not None: check_whole('top_k', top_k, 1, len(model.vocab))
-        counts = _predict_lines(model, names, top_k) if out is None else _predict_to(model, names, out, top_k=top_k, engine=engine)
+        how = dict(top_k=top_k, engine=engine)
+        if out is None: counts = _predict_lines(model, names, top_k)
+        elif ray is None: counts = _predict_to(score_images, model, names, out, **how)
+        else: counts = _predict_to(score_on_ray, predictor, names, out, ray, **how)
         if html is not None:
             from ads_sentiment.study.gallery import write_gallery
             write_gallery(out, html, about=f'{model.backbone}: {model.about()}')

@@ -302,10 +302,11 @@ def _read(pipeline, image):
 def read_images(
     pipeline:ImagePipeline,
     images,  # Of any kind that `read_image` takes, or addresses
-    n:int=64 # At most so many images ahead
+    n:int=64, # At most so many images ahead
+    n_workers:int=None # Threads; default: all cores
 ): # Yields (pixels (3, side, side) uint8, what `read_image` takes, '') for each image, or (None, None, reason)
     "Read and prepare images in threads, in order"
-    pool,waiting = ThreadPoolExecutor(os.cpu_count() or 1),deque()
+    pool,waiting = ThreadPoolExecutor(n_workers or os.cpu_count() or 1),deque()
     with one_cv2_thread():
         try:
             for im in images:

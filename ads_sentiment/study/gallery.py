@@ -22,8 +22,8 @@ def _pieces(predictions):
     "Tables, one after another; raises an `AdsError` for a file that holds no predictions"
     if isinstance(predictions, pd.DataFrame): yield predictions
     elif Path(predictions).suffix=='.parquet':
-        import pyarrow.parquet as pq
-        yield from (b.to_pandas() for b in pq.ParquetFile(predictions).iter_batches(10_000))
+        import pyarrow.dataset as ds # a file, or a folder of them as a cluster writes it
+        yield from (b.to_pandas() for b in ds.dataset(predictions).to_batches(batch_size=10_000))
     else: yield from pd.read_csv(predictions, chunksize=10_000, dtype={c: str for c in _own}, na_filter=True)
 
 def _label_columns(table):
@@ -83,7 +83,7 @@ _env = Environment(loader=PackageLoader('ads_sentiment.study', 'templates'), aut
     trim_blocks=True, lstrip_blocks=True)
 
 def write_gallery(
-    predictions, # From `Predictor.predict`, or a .csv or .parquet file that `score_images` wrote
+    predictions, # From `Predictor.predict`, or what `score_images` or `score_on_ray` wrote
     path,        # .html file to write
     n:int=12,    # Images per label, most probable first
     about:str='' # A line on the model

@@ -316,10 +316,11 @@ def _pooled(self:Predictor, x):
 def outputs(
     self:Predictor,
     feats:torch.Tensor, # (N, width) from `pooled`
-    images=()           # The images themselves, whose words are read if the model reads
+    images=(),          # The images themselves, whose words are read if the model reads
+    n_workers:int=None  # Threads that read words; default: all cores
 )->np.ndarray: # (N, 1 + labels): `unlike`, NaN without neighbours, then probabilities, all in 0..1
     "Compute all that a prediction says of images from their features"
-    probs = self.from_features(feats, picture_words(images) if self.text_head else None)
+    probs = self.from_features(feats, picture_words(images, n_workers=n_workers) if self.text_head else None)
     far = self.neighbours.unlike(feats.float().cpu().numpy()) if self.neighbours else np.full(len(probs), np.nan)
     return np.column_stack([far, probs])
 
