@@ -1,5 +1,5 @@
 "Predictors and the commands around them with the words that people type: right, or one line and exit code 2 before anything is computed."
-import io, json, os, stat, sys
+import io, json, os, shutil, stat, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
@@ -91,6 +91,17 @@ def test_predict_several(home, capsys, monkeypatch):
     assert max(len(v.split('.')[1]) for v in numbers if isinstance(v, str) and '.' in v) <= 6 and not p.columns.duplicated().any()
     code,out,err = run(capsys, monkeypatch, 'ads_predict ad.jpg --predictor one')
     assert code==0 and len(out.splitlines())==1 and '1 predicted' in err
+
+def test_names_in_a_terminal_that_knows_ascii_only(home, tmp_path):
+    "One line an image, whatever its name"
+    for name in ('ünïcode', 'a\nb', '=1+1'): shutil.copy(home/'ad.jpg', tmp_path/f'{name}.jpg')
+    res = subprocess.run([Path(sys.executable).parent/'ads_predict', tmp_path, '--predictor', home/'one'], env={**os.environ, 'PYTHONIOENCODING': 'ascii'}, capture_output=True, text=True)
+    assert res.returncode==0 and len(res.stdout.splitlines())==3 and r'\xfcn\xefcode.jpg: ' in res.stdout and r'a\nb.jpg: ' in res.stdout
+
+def test_a_wrong_label_leaves_no_folder(home, capsys, monkeypatch):
+    monkeypatch.chdir(home)
+    code,_,err = run(capsys, monkeypatch, 'ads_explain ad.jpg --predictor one --out nothing --labels Nope')
+    assert code==2 and 'Nope' in err and not (home/'nothing').exists()
 
 def test_a_run_with_several_names_them(home):
     with pytest.raises(AdsError, match='name one of them: .*two/a, .*two/b'): load_predictor(home/'two')

@@ -22,6 +22,8 @@ from ..core import AdsError, write_csv
 def _text(s): # Names of files may hold bytes that are no text
     return os.fsencode(str(s)).decode('utf-8', 'backslashreplace')
 
+def _line(s): return _text(s).replace('\n', '\\n').replace('\r', '\\r') # nor may a name break a line
+
 # %% ../../nbs/apps/01_cli.ipynb #05a952da
 @contextmanager
 def user_errors(
@@ -67,6 +69,8 @@ def command(
     @wraps(f)
     def _f(*args, **kwargs):
         if args or kwargs or not Path(sys.argv[0]).name.startswith(f.__name__): return f(*args, **kwargs)
+        for s in (sys.stdout, sys.stderr):
+            if hasattr(s, 'reconfigure'): s.reconfigure(errors='backslashreplace') # a terminal may know ASCII only
         return f(**vars(_parser(f).parse_args(_flags(sys.argv[1:]))))
     return _f
 
@@ -367,7 +371,7 @@ def _predict_lines(model, names, top_k):
     from ads_sentiment.training.scoring import predict_parts
     skipped,empty = 0,0
     for table in predict_parts(model, [names[i:i+64] for i in range(0, len(names), 64)], top_k):
-        for r in table.itertuples(): print(_text(f"{r.file}: "
+        for r in table.itertuples(): print(_line(f"{r.file}: "
             f"{f'skipped, {r.reason}' if r.reason else r.predicted or '(no label)'}"))
         skipped += int((table.reason!='').sum())
         empty += int(((table.reason=='')&(table.predicted=='')).sum())
@@ -522,11 +526,13 @@ def ads_explain(
         from ads_sentiment.training.predictor import load_predictor
         model,out = load_predictor(predictor),Path(out)
         tables = {k: [] for k in _explained if k!='words' or model.text_head is not None}
+        new = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
         try:
             for found in _explain_files(model, names, out, labels=_list(labels), layers=_list(layers), method=method):
                 for name,rows in found.items(): tables[name].append(rows)
         finally:
             if any(tables.values()): _write_explained(tables, out)
+            elif new: out.rmdir() # nothing was explained
         files = f'{out}/explain.csv' + (f', {out}/words.csv' if 'words' in tables else '')
         _close(model, f"{len(names)-len(tables['skipped'])} explained, {len(tables['skipped'])} skipped; {files}")

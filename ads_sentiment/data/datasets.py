@@ -436,5 +436,7 @@ def load_ads(
     "Open a data set of any kind; raises an `AdsError` for anything else"
     if isinstance(data, AdsData): return data
     kind,data = data_kind(data, kwargs.get('annotator_col'))
-    if kind=='demo': return demo_ads(**dict(words=str(data)=='demo-words') | kwargs)
+    if kind=='demo':
+        if Path(data).exists(): print(f'{data}: the demo ads that a program draws, not the folder of that name; for that, write ./{data}', flush=True)
+        return demo_ads(**dict(words=str(data)=='demo-words') | kwargs)
     return dict(pitt=pitt_ads, table=csv_ads, votes=votes_ads, folder=folder_ads)[kind](data, **kwargs)
