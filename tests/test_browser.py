@@ -81,8 +81,8 @@ def page(server):
         page = browser.new_page(viewport=dict(width=1080, height=1000))
         page.set_default_timeout(20_000)
         page.route('**/*', lambda r: r.continue_() if r.request.url.startswith((server, 'data:', 'blob:')) else r.abort())
-        page.goto(f'{server}voila/render/widgets.ipynb', timeout=80_000)
-        page.wait_for_selector('.ads-filter-lab img', timeout=80_000)
+        page.goto(f'{server}voila/render/widgets.ipynb', timeout=240_000)
+        page.wait_for_selector('.ads-filter-lab img', timeout=240_000)
         yield page
         assert 'Traceback' not in page.inner_text('body')
         browser.close()
@@ -168,8 +168,8 @@ def test_the_page_of_a_run(width, page, server, tmp_path):
     ad = demo_ads(tmp_path/'ads', n=40, seed=2).paths.iloc[0]
     tab = page.context.browser.new_page(viewport=dict(width=width, height=1240))
     tab.set_default_timeout(20_000)
-    tab.goto(f'{server}voila/render/03_page.ipynb', timeout=80_000)
-    tab.wait_for_selector('.ads-predictor .widget-upload', timeout=80_000)
+    tab.goto(f'{server}voila/render/03_page.ipynb', timeout=240_000)
+    tab.wait_for_selector('.ads-predictor .widget-upload', timeout=240_000)
     assert options(tab.locator('.ads-page select').first)==['first', 'second'] and 'import' not in tab.inner_text('body')
     upload(tab, ad)
     tab.wait_for_selector('.ads-bar')
