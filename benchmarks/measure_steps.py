@@ -63,7 +63,7 @@ def in_own_process(job, folder, cache):
     p = subprocess.run([sys.executable, '-W', 'ignore', __file__, job, str(folder)], check=True, stdout=subprocess.PIPE, text=True, env=env)
     return json.loads(p.stdout.splitlines()[-1])
 
-def main(folder, sizes=(2000, 4000, 8000), most=64832):
+def main(folder, sizes=(2000, 8000), most=64832):
     rows = []
     for n in sizes:
         demo_ads(folder/str(n), n=n, seed=42)
