@@ -72,6 +72,7 @@ results = [
     Result('benchmarks/real-ads-ceiling*.csv', script('measure_real_ads', 'ceiling'), ['benchmarks/measure_real_ads.py', *modules(['evaluation/panels'])]),
     Result('benchmarks/real-ads-[!c]*.csv', script('measure_real_ads', 'models'), ['benchmarks/measure_real_ads.py',
         *modules([*heads[:-1], 'models/words', 'models/text', 'evaluation/agreement', 'evaluation/bootstrap'])]),
+    Result('benchmarks/steps.csv', script('measure_steps'), ['benchmarks/measure_steps.py', *modules(['data/images', 'data/splits', 'models/features', 'training/head_fit', 'evaluation/bootstrap'])]),
     Result('benchmarks/scoring.csv', script('measure_scoring'), ['benchmarks/measure_scoring.py', *modules(['training/scoring', 'data/images'])]),
     Result('benchmarks/clusters.csv', script('measure_clusters'), ['benchmarks/measure_clusters.py', *modules(['training/clusters', 'training/scoring', 'data/images'])]),
     bench('start', 'core', 'apps/cli'),
