@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'first_error', 'one_line_errors', 'checked', 'checked_from', 'seed_everything',
            'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'sole_writer', 'cache_dir',
-           'digest', 'show_bars', 'progress', 'took', 'stage', 'say_once']
+           'digest', 'disk_errors', 'show_bars', 'progress', 'took', 'stage', 'say_once']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
-import contextlib,functools,hashlib,json,os,platform,random,re,sys,threading,time,warnings
+import contextlib,errno,functools,hashlib,json,os,platform,random,re,sys,threading,time,warnings
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #ea23714d
@@ -147,6 +147,9 @@ def atomic_write(
     try:
         yield part
         os.replace(part, path)
+    except OSError as e:
+        if e.filename in (None, str(part)): e.filename = str(path) # an error of a full disk names no file
+        raise
     finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #c77edd76
@@ -221,6 +224,23 @@ def digest(
         h.update(o if isinstance(o, bytes) else json.dumps(o, sort_keys=True, default=str).encode())
         h.update(b'\0')
     return h.hexdigest()[:16]
+
+# %% ../nbs/00_core.ipynb #2108a241
+@contextlib.contextmanager
+def disk_errors(
+    where='a file' # Path to name if the error names none
+):
+    "Turn an error of the file system into an `AdsError` that says what to do"
+    try: yield
+    except BrokenPipeError: raise
+    except OSError as e:
+        full = errno.errorcode.get(e.errno) in ('ENOSPC', 'EDQUOT', 'EFBIG')
+        closed = isinstance(e, PermissionError) or e.errno==errno.EROFS
+        path = str(e.filename or where)
+        cached = path.startswith(str(cache_dir())+os.sep)
+        way = 'free some space' if full else 'choose a folder that can be written to' if closed else 'put this right'
+        if cached and (full or closed): way += ', or name another folder for the cache in ADS_SENTIMENT_CACHE,'
+        raise AdsError(f'{path}: {e.strerror or e}; {way} and run again: it goes on where it stopped') from None
 
 # %% ../nbs/00_core.ipynb #9b399b4d
 def show_bars()->bool:

@@ -269,3 +269,13 @@ def test_real_ads(tmp_path, pitt):
     config = json.loads((tmp_path/'run'/'config.json').read_text())
     assert f"{config['n_absent']:,} of {config['n_absent']+config['n_images']:,} annotated images" in line
     assert (pd.read_csv(tmp_path/'run'/'skipped.csv').reason=='absent from disk').sum()==config['n_absent']
+
+def test_a_full_disk_names_the_file_and_the_way_out(pitt_root, tmp_path):
+    "A limit on the size of files stands for a disk that is full when the model is written"
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000)); sys.argv = ['ads_study', *sys.argv[1:]]; from ads_sentiment.apps.cli import ads_study; ads_study()"
+    args = ['--data', pitt_root, '--backbones', 'efficientnet_lite0', '--weights', 'random', '--size', 64, '--engine', 'eager', '--out', tmp_path/'run']
+    res = subprocess.run([sys.executable, '-c', code, *map(str, args)], capture_output=True, text=True, timeout=600)
+    print(res.stdout[-2000:], res.stderr[-2000:])
+    assert res.returncode==2 and 'Traceback' not in res.stderr
+    assert 'model.safetensors: File too large; free some space and run again' in res.stderr.splitlines()[-1]
+    assert not [p for p in (tmp_path/'run').rglob('.*.part*')]

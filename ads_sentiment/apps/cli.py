@@ -16,7 +16,7 @@ from fastcore.docments import docments
 from functools import wraps
 from inspect import signature
 from .. import __version__
-from ..core import AdsError, write_csv
+from ..core import AdsError, disk_errors, write_csv
 
 # %% ../../nbs/apps/01_cli.ipynb #15ec29de
 def _text(s): # Names of files may hold bytes that are no text
@@ -31,9 +31,12 @@ def user_errors(
     after:str='the same command goes on where it was' # What to say after Ctrl-C
 ):
     "Turn an `AdsError` or a refusal of the file system into one line and exit code 2, and Ctrl-C into exit code 130"
-    try: yield
+    try:
+        with disk_errors(): yield
     except AdsError as e: code,message = 2,' '.join(str(e).split())
-    except OSError as e: code,message = 2,f'{e.filename or "a file"}: {e.strerror or e}; check the path and its rights'
+    except BrokenPipeError: # such as | head, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt: code,message = 130,f'stopped; {after}'
     else: return
     print(f'{command}: {_text(message)}', file=sys.stderr, flush=True)

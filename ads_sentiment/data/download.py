@@ -11,8 +11,8 @@ from dataclasses import dataclass,replace
 from functools import partial
 from pathlib import Path,PurePosixPath
 from typing import NamedTuple
-from ..core import AdsError, choose, progress, read_json, sole_writer, stage, write_json
-from .fetch import DownloadError, MiB, Part, begun, checksums, disk_errors
+from ..core import AdsError, choose, disk_errors, progress, read_json, sole_writer, stage, write_json
+from .fetch import DownloadError, MiB, Part, begun, checksums
 from .fetch import download_file, file_facts, human_size
 
 # %% ../../nbs/data/05_download.ipynb #04c3575a

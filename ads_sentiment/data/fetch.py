@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MiB', 'DownloadError', 'within', 'unreachable', 'file_facts', 'Part', 'begun', 'human_size', 'checksums',
-           'disk_errors', 'download_file']
+           'download_file']
 
 # %% ../../nbs/data/04_fetch.ipynb #c5a9ec9a
-import contextlib,errno,hashlib,json,math,os,re,ssl,threading,time
+import hashlib,json,math,os,re,ssl,threading,time
 import concurrent.futures,requests
 from base64 import b64decode
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pathlib import Path
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
-from ..core import AdsError, progress, write_json
+from ..core import AdsError, disk_errors, progress, write_json
 
 # %% ../../nbs/data/04_fetch.ipynb #a96d9099
 class DownloadError(AdsError):
@@ -265,21 +265,6 @@ def _verified(url, part, said):
     if said['md5'] in (None, sums['md5']): return sums
     part.drop()
     raise _BrokenOff(f"{url}: what came was thrown away: its MD5 is {sums['md5']}, the server states {said['md5']}")
-
-# %% ../../nbs/data/04_fetch.ipynb #2108a241
-@contextlib.contextmanager
-def disk_errors(
-    where # Path to name if the error names none
-):
-    "Turn an error of the file system into an `AdsError` that says what to do"
-    try: yield
-    except BrokenPipeError: raise
-    except OSError as e:
-        full = errno.errorcode.get(e.errno) in ('ENOSPC', 'EDQUOT', 'EFBIG')
-        closed = isinstance(e, PermissionError) or e.errno==errno.EROFS
-        way = 'free some space' if full else 'choose a folder that can be written to' if closed else 'put this right'
-        what = f'{e.filename or where}: {e.strerror or e}'
-        raise AdsError(f'{what}; {way} and run again: it goes on where it stopped') from None
 
 # %% ../../nbs/data/04_fetch.ipynb #6c2447a9
 def _accept(part, sums, sha256, check):

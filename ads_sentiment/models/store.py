@@ -89,12 +89,16 @@ def rows(self:FeatureStore,
 # %% ../../nbs/models/03_store.ipynb #4f8dcd98
 def _write(path, start, data):
     "Write bytes from position `start` on, and force them to disk"
-    with open(path, 'r+b' if path.exists() else 'w+b') as f:
-        f.truncate(start)
-        f.seek(start)
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
+    try:
+        with open(path, 'r+b' if path.exists() else 'w+b') as f:
+            f.truncate(start)
+            f.seek(start)
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError as e:
+        e.filename = str(path) # an error of a full disk names no file
+        raise
 
 # %% ../../nbs/models/03_store.ipynb #9c1ce3f4
 def _append(store, keys, rows):
