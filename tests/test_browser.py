@@ -265,3 +265,25 @@ def test_the_picture_of_a_report(report, page):
         top.quantize(96).save(root/'nbs'/'images'/'card.png', optimize=True)
     assert tab.locator('#examples figcaption').is_visible()
     tab.close()
+
+@pytest.mark.parametrize('width', [1080, 390])
+def test_a_gallery_shows_what_is_chosen(report, width, page, tmp_path):
+    "The cards of a choice, best first, and no others; nothing is wider than the screen"
+    from ads_sentiment.study.gallery import write_gallery
+    from ads_sentiment.training.predictor import load_predictor
+    predictor = load_predictor(report.parent/'efficientnet_lite0')
+    table = predictor.predict(report.parent.parent/'ads'/'0')
+    tab = page.context.browser.new_page(viewport=dict(width=width, height=860))
+    tab.goto(write_gallery(table, tmp_path/'gallery.html', n=8, about=f'{predictor.backbone}: {predictor.about()}').as_uri())
+    choice,shown = tab.locator('#choice'),lambda: tab.evaluate("""[...document.querySelectorAll('#cards li')].filter(c => !c.hidden)
+        .sort((a, b) => a.style.order-b.style.order).map(c => c.innerText)""")
+    names = [o.rsplit(' (', 1)[0] for o in options(choice)]
+    label = max(predictor.vocab, key=lambda l: sum(l in p.split('|') for p in table.predicted))
+    for name in (label, 'skipped') if 'skipped' in names else (label,):
+        choice.select_option(index=names.index(name))
+        found = table[[name in p.split('|') for p in table.predicted]].nlargest(8, label) if name==label else table[table.reason!=''].head(8)
+        assert [next(f for f in table.file if t.rstrip().endswith(f)) for t in shown()]==list(found.file)
+    choice.select_option(index=names.index(label))
+    assert tab.evaluate('document.documentElement.scrollWidth') <= width
+    if width==1080: keep(tab.screenshot, 'gallery.jpg')
+    tab.close()
