@@ -61,8 +61,8 @@ def ray_cluster(
     try:
         try:
             with _no_stderr(): was_open or ray.init(address, **how)
-        except (ConnectionError, RuntimeError, ValueError) as e: raise AdsError('this machine belongs to no Ray cluster that runs '
-            f'({" ".join(str(e).split())[:120]}): start one by ray start --head, or take local') from None
+        except Exception as e: # Ray raises plain ones too
+            raise AdsError(f'Ray at {address!r}: {" ".join(str(e).split())[:150]}; start a cluster by ray start --head, or take local') from None
         yield ray
     finally:
         if not was_open: ray.shutdown()
