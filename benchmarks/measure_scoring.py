@@ -12,12 +12,12 @@ import pandas as pd, torch
 from PIL import Image
 from bench import conditions, here, named_ads, poster_csv
 from ads_sentiment.core import write_csv
-from ads_sentiment.data.images import prepare_images, read_images
+from ads_sentiment.data.images import pixels, prepare_images, read_images
 from ads_sentiment.data.splits import resplit
-from ads_sentiment.models.engines import Engine
+from ads_sentiment.models.features import read_ahead, read_batches
 from ads_sentiment.training.learner import recipe_learner
 from ads_sentiment.training.predictor import load_predictor, save_predictor
-from ads_sentiment.training.scoring import list_images, parts_folder
+from ads_sentiment.training.scoring import Scorer, list_images, parts_folder
 
 child = """
 import json, os, resource, sys, threading, time
@@ -50,16 +50,19 @@ def score(predictor, images, out, engine, kill_after=()):
         p.wait()
 
 def alone(model, names, engine, bs=16):
-    "Images per second of reading alone, and of the engine alone"
+    "Images per second of reading alone, of the engine alone, and of features from the same files as a study extracts them"
     start = time.perf_counter()
     read = [x for x,_,_ in read_images(model.pipeline, names, 4*bs) if x is not None]
     reading = len(read)/(time.perf_counter()-start)
-    run = Engine(model.model, engine, (bs, 3, model.pipeline.side, model.pipeline.side))
+    run = Scorer(model, engine, bs).run
     x = model.pipeline.normalize(torch.stack(read[:bs]))
     run(x)
     start = time.perf_counter()
     for i in range(0, len(read)-bs+1, bs): run(model.pipeline.normalize(torch.stack(read[i:i+bs])))
-    return reading,(len(read)//bs*bs)/(time.perf_counter()-start)
+    body = (len(read)//bs*bs)/(time.perf_counter()-start)
+    start = time.perf_counter()
+    for x in read_batches(lambda i: pixels(model.pipeline.image(names[i])), range(len(names)), bs, read_ahead(engine)): run(model.pipeline.normalize(x))
+    return reading,body,len(names)/(time.perf_counter()-start)
 
 def main(n=7000, small=50000, engine='openvino'):
     n,small,tmp = int(n),int(small),Path(tempfile.mkdtemp())
@@ -87,9 +90,10 @@ def main(n=7000, small=50000, engine='openvino'):
         model,some = load_predictor(tmp/kind),list_images(folders['copies'])[:512]
         before = alone(model, some, engine)
         res = score(tmp/kind, folders['copies'], tmp/f'{kind}.csv', engine)
-        reading,body = (statistics.mean(p) for p in zip(before, alone(model, some, engine)))
+        reading,body,extraction = (statistics.mean(p) for p in zip(before, alone(model, some, engine)))
         serial = 1/(1/reading + 1/body)
-        row(f'{n:,} copies, {kind}', res, read_per_second=reading, engine_per_second=body, ratio=res['images']/res['seconds']/serial)
+        row(f'{n:,} copies, {kind}', res, read_per_second=reading, engine_per_second=body, ratio=res['images']/res['seconds']/serial,
+            extraction_per_second=extraction, extraction_ratio=res['images']/res['seconds']/extraction)
     res = score(tmp/'plain', folders['copies'], tmp/'killed.csv', engine, kill_after=(3, 8))
     same = (tmp/'killed.csv').read_bytes()==(tmp/'plain.csv').read_bytes()
     row('killed twice with kill -9', res, same_rows=same, computed=res['computed'])
