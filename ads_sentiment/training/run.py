@@ -7,7 +7,7 @@ __all__ = ['annotator_score_columns', 'text_columns', 'number_columns', 'optiona
            'read_run_table', 'Run', 'check_unique', 'same_run', 'run_folder', 'note_data', 'same_again']
 
 # %% ../../nbs/training/04_run.ipynb #c542575f
-from ..core import AdsError, checked_from, read_json, sole_writer, write_csv, write_json
+from ..core import AdsError, checked_from, drop_parts, read_json, sole_writer, write_csv, write_json
 from ..data.datasets import load_ads
 from ..evaluation.agreement import agreement
 from ..recipes import Recipe
@@ -202,6 +202,7 @@ def run_folder(
             else:
                 out.rename(aside)
                 print(f'{out}: the earlier run is kept beside it as {aside.name} until this one is complete', flush=True)
+        drop_parts(out)
         kept = read_json(out/'config.json') if (out/'config.json').exists() else {}
         write_json({**kept, **config}, out/'config.json')
         yield out
