@@ -337,12 +337,12 @@ def two_at_once(command, home, want, say=print):
 @contextlib.contextmanager
 def small_disk(folder, size):
     "A disk of `size` bytes at `folder` that can be enlarged by the function it yields; `None` where nothing may be mounted"
-    def mount(*words): return subprocess.run(['mount', *words, folder], capture_output=True).returncode==0
+    def mount(*words): return bool(shutil.which('mount')) and subprocess.run([shutil.which('mount'), *words, folder], capture_output=True).returncode==0
     folder.mkdir(parents=True)
     there = mount('-t', 'tmpfs', '-o', f'size={size}', 'tmpfs')
     try: yield (lambda: mount('-o', 'remount,size=1g')) if there else None
     finally:
-        if there: subprocess.run(['umount', '-l', folder], check=True)
+        if there: subprocess.run([shutil.which('umount'), '-l', folder], check=True)
 
 def full_disk(command, home, want, size, where, say=print):
     "`--out` or the cache on a disk that becomes full (or, where nothing may be mounted, a limit on the size of files): one line, and identical afterwards"
