@@ -262,7 +262,7 @@ def find_images(
     "Find the files of images; raises an `AdsError` for a name of several files, or a file with several names"
     root,names = Path(root),list(names)
     paths = [root/n for n in names]
-    there = [p.is_file() for p in paths]
+    there = [os.path.isfile(p) for p in paths]
     if not all(there):
         below = _files_below(root)
         paths = [p if ok else _matching(n, below, root) or p for n,p,ok in zip(names, paths, there)]
