@@ -14,6 +14,9 @@ from pathlib import Path
 # %% ../nbs/00_core.ipynb #ea23714d
 class AdsError(ValueError):
     "An error the user can fix: the message names the thing, what was found, what was expected and the way out"
+    def __str__(self): # what was found may be as long as a file
+        text = super().__str__()
+        return text if len(text) <= 1500 else f'{text[:1000]} ... {text[-400:]}'
 
 # %% ../nbs/00_core.ipynb #6c77a9c1
 def choose(
@@ -173,6 +176,12 @@ def write_json(obj, path):
     with atomic_write(path) as p: p.write_text(text, encoding='utf-8')
 
 # %% ../nbs/00_core.ipynb #b9031155
+def _parsed(text):
+    "Parse JSON; raises a `UnicodeEncodeError` for half a character, which no file and no table can hold"
+    obj = json.loads(text)
+    if '\\ud' in text.lower(): json.dumps(obj, ensure_ascii=False).encode()
+    return obj
+
 def read_json(
     path,              # JSON file
     encoding='utf-8',  # The Pitt files are Latin-1
@@ -183,7 +192,8 @@ def read_json(
     path = Path(path)
     if not path.is_file(): raise AdsError(f'{what} not found: {path}')
     if (n := path.stat().st_size) > most: raise AdsError(f'{path}: {n:,} bytes; expected at most {most:,}')
-    try: return json.loads(path.read_text(encoding=encoding))
+    try: return _parsed(path.read_text(encoding=encoding))
+    except UnicodeEncodeError: problem = 'JSON with half a character (a lone surrogate, such as \\ud800)'
     except UnicodeDecodeError as e: problem = f'not a {encoding} text file ({e.reason} at byte {e.start})'
     except json.JSONDecodeError as e:
         problem = f'broken JSON at line {e.lineno}, column {e.colno} ({e.msg}); was the download cut off?'

@@ -9,12 +9,12 @@ pytestmark = pytest.mark.skipif(os.name=='nt', reason='signals and limits of POS
 def home(tmp_path_factory): return torture.make_home(tmp_path_factory.mktemp('torture'))
 
 def test_images():
-    counts,bad = torture.try_mutants(torture.image_mutants(450, 2), 2)
+    counts,bad = torture.try_mutants(torture.image_mutants(600, 2), 2)
     assert not bad and len(counts)==len(torture.image_files()) and all(0 < told for _,told in counts.values())
 
 def test_texts(home):
     counts,bad = torture.try_mutants(torture.text_mutants(home, 250, 2), 2)
-    assert not bad and len(counts)==5 and all(0 < told < n for n,told in counts.values())
+    assert not bad and len(counts)==6 and all(0 < told < n for n,told in counts.values())
 
 def test_the_same_mutant_again(home):
     "The seed and the number alone decide"

@@ -2,6 +2,7 @@
 
 A mutant or a moment depends on the seed and its number alone, so `--again KIND:NUMBER` repeats one."""
 import argparse, contextlib, csv, hashlib, io, json, os, queue, random, resource, shutil, signal, subprocess, sys, tempfile, threading, time, zlib
+from dataclasses import asdict
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -20,9 +21,9 @@ tokens = [b'[' * 100_000, b'{"a":' * 5000, b'9' * 5000, b'1e999', b'NaN', b'-1',
 def mutate_bytes(data, rng, text=False):
     "Flip, cut, put in, repeat or erase some bytes, half of the time near the beginning"
     data = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
         top = len(data) if rng.random()<.5 else min(len(data), 120)
-        at,n = rng.randrange(top+1),rng.randint(1, 1+len(data)//rng.choice([2, 10, 100]))
+        at,n = rng.randrange(top+1),rng.randint(1, 1+len(data)//rng.choice([2, 20, 200, 2000]))
         what = rng.randrange(7 if text else 6)
         if what==0 and at<len(data): data[at] ^= 1<<rng.randrange(8)
         elif what==1 and at<len(data): data[at] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
@@ -33,14 +34,16 @@ def mutate_bytes(data, rng, text=False):
         else: data[at:at] = rng.choice(tokens)
     return bytes(data)
 
+def mutate_text(data, rng): return mutate_bytes(data, rng, text=True)
+
 def mutate_image(data, rng):
     "As `mutate_bytes`; half of the PNGs get the checksum of their changed header, so that it is read"
     data = mutate_bytes(data, rng)
     if data[:4]==b'\x89PNG' and len(data)>33 and rng.random()<.5: data = data[:29] + zlib.crc32(data[12:29]).to_bytes(4, 'big') + data[33:]
     return data
 
-def nested(n): return [nested(n-1)] if n else []
-odd = [None, True, False, 0, -1, 1, 2, .5, -.0, 1e308, 10**20, 10**300, float('nan'), float('inf'), '', ' ', 'x', 'a\nb', '\ud800', '../..', '\0', 'file', [], {}, [[]], {'a': 1}, ['x'], 'A'*10_000, [0]*10_000, nested(150), nested(900)]
+odd = ['null', 'true', 'false', '0', '-1', '1', '2', '0.5', '-0.0', '1e308', '1' + '0'*20, '1' + '0'*300, 'NaN', 'Infinity', '""', '" "', '"x"', '"a\\nb"', '"\\ud800"', '"../.."', '"\\u0000"', '"file"', '[]', '{}', '[[]]',
+    '{"a": 1}', '["x"]', f'"{"A"*10_000}"', f'[{"0,"*10_000}0]', '['*150 + ']'*150]
 
 def places(obj):
     "Every (container, key) of a JSON value"
@@ -49,23 +52,23 @@ def places(obj):
 
 def mutate_json(data, rng):
     "Replace, remove, rename, repeat or exchange values; half of the time as `mutate_bytes`"
-    if rng.random()<.4: return mutate_bytes(data, rng, text=True)
+    if rng.random()<.4: return mutate_text(data, rng)
     obj = json.loads(data.decode('latin-1'))
     for _ in range(rng.randint(1, 3)):
         if not (found := places(obj)): break
         if rng.random()<.5: found = found[:max(1, len(found)//20)] # the outer ones
         (a,k),(b,j),what = rng.choice(found),rng.choice(found),rng.randrange(6)
-        if what<3: a[k] = rng.choice(odd)
+        if what<3: a[k] = json.loads(rng.choice(odd))
         elif what==3: del a[k]
         elif what==4 and isinstance(a, dict): a[rng.choice(['', 'x', '\ud800', 'A'*1000])] = a.pop(k)
         else: a[k] = json.loads(json.dumps(b[j]))
-    return json.dumps(rng.choice(odd) if rng.random()<.02 else obj).encode()
+    return json.dumps(json.loads(rng.choice(odd)) if rng.random()<.02 else obj).encode()
 
 cells = ['', ' ', '0', '1', '2', 'yes', 'nan', 'x|y', 'a,b', '"', '["Calm"]', "['a'", '[' * 3000, 'train', 'val', 'a.jpg', '../x.jpg', '/dev/zero', '\0', 'ünï', '=1+1', 'A'*20_000, 'a\nb', '1e999', '-1']
 
 def mutate_csv(data, rng):
     "Change cells, rows, columns and separators of a table; half of the time as `mutate_bytes`"
-    if rng.random()<.4: return mutate_bytes(data, rng, text=True)
+    if rng.random()<.4: return mutate_text(data, rng)
     rows = list(csv.reader(io.StringIO(data.decode())))
     for _ in range(rng.randint(1, 4)):
         i,j,what = rng.randrange(len(rows)),rng.randrange(len(rows[0])),rng.randrange(6)
@@ -81,7 +84,7 @@ def mutate_csv(data, rng):
 
 def mutate_lines(data, rng):
     "Change a list of lines"
-    if rng.random()<.5: return mutate_bytes(data, rng, text=True)
+    if rng.random()<.5: return mutate_text(data, rng)
     lines = data.splitlines(True)
     for _ in range(rng.randint(1, 3)):
         i,j = rng.randrange(len(lines)),rng.randrange(len(lines))
@@ -115,11 +118,12 @@ def make_home(home, n=60):
     from ads_sentiment.core import write_csv, write_json
     ads = demo_ads(home/'ads', n=n, seed=3)
     (home/'ads'/'demo.json').rename(home/'demo.json')
-    write_csv(ads.to_table(home/'ads'), home/'ads'/'table.csv')
+    write_csv(table := ads.to_table(home/'ads'), home/'ads'/'table.csv')
+    table.to_json(home/'ads'/'table.jsonl', orient='records', lines=True)
     learn = ads_learner(ads_dataloaders(prepare_images(ads, home/'prepared', size=64)[0], size=64), engine='eager', weights='random')
     learn.fit_head(folder=home/'features', say=None)
     save_predictor(learn, home/'run'/'efficientnet_lite0', macro_f1=.5)
-    write_json({**run_config(ads, RunSettings(size=64)), 'backbones': ['efficientnet_lite0']}, home/'run'/'config.json')
+    write_json(run_config(ads, RunSettings(size=64), backbones=['efficientnet_lite0'], recipe=asdict(learn.recipe)), home/'run'/'config.json')
     return home
 
 def read_run(home):
@@ -135,7 +139,7 @@ def text_readers(home):
     notes = home/'ads'/'annotations_images'/'image'
     def opened(): assert len(pitt_ads(home/'ads', min_votes=1, drop=0, download=False))
     return dict(votes=(notes/'Sentiments.json', mutate_json, opened), labels=(notes/'Sentiments_List.txt', mutate_lines, opened),
-        table=(home/'ads'/'table.csv', mutate_csv, lambda: csv_ads(home/'ads'/'table.csv')),
+        table=(home/'ads'/'table.csv', mutate_csv, lambda: csv_ads(home/'ads'/'table.csv')), records=(home/'ads'/'table.jsonl', mutate_text, lambda: csv_ads(home/'ads'/'table.jsonl')),
         predictor=(home/'run'/'efficientnet_lite0'/'predictor.json', mutate_json, lambda: loaded(home)), config=(home/'run'/'config.json', mutate_json, lambda: read_run(home)))
 
 # --- trials of mutants --------------------------------------------------------------------------------------------------------------------------

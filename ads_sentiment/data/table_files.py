@@ -64,7 +64,7 @@ def _json_lines(path):
     for i,line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
         if not line.strip(): continue
         try: rows.append(json.loads(line))
-        except ValueError as e: raise AdsError(f'{path}, line {i}: broken JSON ({e})') from None
+        except (ValueError, RecursionError) as e: raise AdsError(f'{path}, line {i}: broken JSON ({e})') from None
         if not isinstance(rows[-1], dict):
             raise AdsError(f'{path}, line {i}: expected an object such as {{"image": "a.jpg", "labels": ["Calm"]}}, '
                            f'found {line[:60]!r}')
