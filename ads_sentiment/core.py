@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AdsError', 'choose', 'check_whole', 'first_error', 'one_line_errors', 'checked', 'checked_from', 'seed_everything',
-           'seeded', 'ads_device', 'atomic_write', 'write_csv', 'write_json', 'read_json', 'sole_writer', 'cache_dir',
-           'digest', 'disk_errors', 'show_bars', 'progress', 'took', 'stage', 'say_once']
+           'seeded', 'ads_device', 'atomic_write', 'drop_parts', 'write_csv', 'write_json', 'read_json', 'sole_writer',
+           'cache_dir', 'digest', 'disk_errors', 'show_bars', 'progress', 'took', 'stage', 'say_once']
 
 # %% ../nbs/00_core.ipynb #0d9914b8
 import contextlib,errno,functools,hashlib,json,os,platform,random,re,sys,threading,time,warnings
@@ -14,6 +14,9 @@ from pathlib import Path
 # %% ../nbs/00_core.ipynb #ea23714d
 class AdsError(ValueError):
     "An error the user can fix: the message names the thing, what was found, what was expected and the way out"
+    def __str__(self): # what was found may be as long as a file
+        text = super().__str__()
+        return text if len(text) <= 1500 else f'{text[:1000]} ... {text[-400:]}'
 
 # %% ../nbs/00_core.ipynb #6c77a9c1
 def choose(
@@ -98,7 +101,8 @@ def checked_from(
     adapter = TypeAdapter(cls)
     with one_line_errors(what):
         if text: return adapter.validate_strings(values)
-        return adapter.validate_json(json.dumps(values))
+        try: return adapter.validate_json(json.dumps(values))
+        except RecursionError: raise AdsError(f'{what}: lists or objects are nested too deeply') from None
 
 # %% ../nbs/00_core.ipynb #d5787e4e
 def seed_everything(
@@ -152,6 +156,17 @@ def atomic_write(
         raise
     finally: part.unlink(missing_ok=True)
 
+# %% ../nbs/00_core.ipynb #2fe7a3b6
+def drop_parts(
+    folder,               # Folder of files written by `atomic_write`
+    pattern:str='**/.*',  # Which of their temporary names, relative to the folder, as far as the number of the process
+    age:float=0           # Smallest age in seconds; for a folder that several processes write
+):
+    "Remove what killed processes left of files they were writing"
+    for p in Path(folder).glob(f'{pattern}.part*'):
+        with contextlib.suppress(FileNotFoundError): # another process removed it
+            if re.search(r'\.\d+-\d+\.part(\.\w+)?$', p.name) and time.time()-p.stat().st_mtime >= age: p.unlink()
+
 # %% ../nbs/00_core.ipynb #c77edd76
 def write_csv(df, path, **kwargs):
     "Write a DataFrame as CSV, completely or not at all, without its index unless `index=True`"
@@ -164,18 +179,29 @@ def write_json(obj, path):
     with atomic_write(path) as p: p.write_text(text, encoding='utf-8')
 
 # %% ../nbs/00_core.ipynb #b9031155
+def _parsed(text):
+    "Parse JSON; raises a `UnicodeEncodeError` for half a character, which no file and no table can hold"
+    obj = json.loads(text)
+    if '\\ud' in text.lower(): json.dumps(obj, ensure_ascii=False).encode()
+    return obj
+
 def read_json(
     path,              # JSON file
     encoding='utf-8',  # The Pitt files are Latin-1
-    what='JSON file'   # Kind of file, for the message
+    what='JSON file',  # Kind of file, for the message
+    most:int=2**30     # Largest size in bytes
 ):
-    "Read a JSON file; a missing or broken one raises an `AdsError` that names the file and the line"
+    "Read a JSON file; a missing, broken or too large one raises an `AdsError` that names the file and the line"
     path = Path(path)
     if not path.is_file(): raise AdsError(f'{what} not found: {path}')
-    try: return json.loads(path.read_text(encoding=encoding))
+    if (n := path.stat().st_size) > most: raise AdsError(f'{path}: {n:,} bytes; expected at most {most:,}')
+    try: return _parsed(path.read_text(encoding=encoding))
+    except UnicodeEncodeError: problem = 'JSON with half a character (a lone surrogate, such as \\ud800)'
     except UnicodeDecodeError as e: problem = f'not a {encoding} text file ({e.reason} at byte {e.start})'
     except json.JSONDecodeError as e:
         problem = f'broken JSON at line {e.lineno}, column {e.colno} ({e.msg}); was the download cut off?'
+    except RecursionError: problem = 'JSON with lists or objects nested too deeply'
+    except ValueError as e: problem = f'JSON that cannot be read ({str(e).split(";")[0]})' # a number of thousands of digits
     raise AdsError(f'{path}: {problem}')
 
 # %% ../nbs/00_core.ipynb #a53c64ec

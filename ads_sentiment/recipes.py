@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 # %% ../nbs/02_recipes.ipynb #66559a19
-Whole = Annotated[int, Field(ge=0)]
+Whole = Annotated[int, Field(ge=0, le=1000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 # %% ../nbs/02_recipes.ipynb #86d43dd4
 @checked
@@ -39,10 +39,10 @@ class Recipe:
     solver:Literal['adam', 'lbfgs']='lbfgs' # Epochs of Adam, or LBFGS (full batch) to convergence
     l2:NotNegative=0.         # For LBFGS: regularization strength; 0: chosen on held-out images
     folds:Whole=5             # For LBFGS: cross-validation over training and validation set; 0: validation set alone
-    epochs:Annotated[int, Field(ge=1)]=100 # For Adam: number of epochs
+    epochs:Annotated[int, Field(ge=1, le=100_000)]=100 # For Adam: number of epochs
     lr:Positive=.01           # For Adam: learning rate at the start
     lr_min:NotNegative=.001   # For Adam: learning rate at the end of the cosine schedule
-    bs:Annotated[int, Field(ge=2)]=32 # Batch size
+    bs:Annotated[int, Field(ge=2, le=65_536)]=32 # Batch size
     best_by:Literal['valid_loss', 'macro_f1', 'mean_ap']='valid_loss' # For Adam and `finetune`: criterion of the best epoch
     calibration:Literal['none', 'temperature', 'platt']='platt' # One slope, or a slope and an intercept per label
     thresholds:Literal['logits', 'half', 'tuned', 'shrunk', 'expected']='expected' # Decisions, as in `choose_thresholds`

@@ -1,11 +1,12 @@
 "Predictors and the commands around them with the words that people type: right, or one line and exit code 2 before anything is computed."
-import io, json, os, shutil, stat, subprocess, sys
+import io, json, os, pickle, shutil, stat, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from ads_sentiment.apps import cli
 from ads_sentiment.core import AdsError, write_json
 from ads_sentiment.data.loaders import ads_dataloaders
+from ads_sentiment.models.heads import build_model
 from ads_sentiment.data.datasets import demo_ads, load_ads
 from ads_sentiment.training.learner import ads_learner
 from ads_sentiment.training.predictor import load_predictor, save_predictor
@@ -55,7 +56,12 @@ wrong = ['ads_predict', 'ads_predict ad.jpg', 'ads_predict --predictor one', 'ad
     *(f'ads_prepare {name}.csv p' for name in ('empty', 'hdr', 'nolab', 'dir', 'blank', 'clash')), 'ads_explain ad.jpg --predictor one --out e4 --labels ,', 'ads_explain ad.jpg --predictor one --out afile/x', 'ads_prepare DEMO afile/x',
     'ads_study --data DEMO --size 0', 'ads_study --data DEMO --n-workers -1', 'ads_study --data DEMO --seed -1', 'ads_study --data ""', 'ads_study --data /nope', 'ads_study --data DEMO --split foo',
     'ads_study --data DEMO --change solver=adam,lr=nan', 'ads_study --data DEMO --change folds=1000 --backbones efficientnet_lite0', 'ads_study --data DEMO --out afile', 'ads_study --data DEMO --out emptydir/../DEMO',
-    'ads_study --data DEMO --ablate --steps nope', 'ads_study --data DEMO --weights /nope.pth', 'ads_study --data DEMO --backbones ,,vgg99']
+    'ads_study --data DEMO --ablate --steps nope', 'ads_study --data DEMO --weights /nope.pth', 'ads_study --data DEMO --backbones ,,vgg99',
+    'ads_demo d4 --n 1', 'ads_prepare DEMO p3 --size 100000', *(f'ads_study --data {data}' for data in ('empty.csv', 'afile', 'blank.csv --min_votes 2', 'blank.csv --image_col nope', 'blank.csv --label_col nope', 'blank.csv --sep ""')),
+    *(f'ads_study --data DEMO --backbones efficientnet_lite0 --out o {more}' for more in ('--out one/lite0', '--out DEMO --overwrite', '--seeds 0', '--seeds -1', '--splits 0', '--splits 9', '--size 1', '--size -1', '--size 100000',
+        '--seed 99999999999999999999', '--backbones timm/nope', '--weights afile', '--weights emptydir', '--backbones resnet50 --weights one/lite0/model.safetensors', '--recipe bogus', '--change foo=1', '--change folds',
+        '--change folds=x', '--change l2=nan', '--change folds=1', '--change folds=100000', '--change epochs=10000000', '--change bs=1', '--change lr_min=inf', '--change passes=1000000000', '--ablate --recipe reference', '--steps x',
+        '--drop 30', '--drop -1', '--drop Nope', '--keep Nope', '--min_votes 0', '--min_votes 99', '--image_col x', '--engine warp', '--engine eager-fp16', '--download 99', '--download x'))]
 
 @pytest.mark.parametrize('line', wrong)
 def test_one_line_and_code_2(line, home, capsys, monkeypatch):
@@ -151,3 +157,53 @@ def test_labels_that_are_never_predicted_are_null(home, tmp_path):
     write_json({**told, 'thresholds': [None]*len(told['vocab'])}, tmp_path/'predictor.json')
     never = load_predictor(tmp_path)
     assert np.isinf(never.thresholds).all() and never.predict(home/'ad.jpg').predicted.iloc[0]==''
+
+# --- folders from strangers ---------------------------------------------------------------------------------------------------------------------
+
+def nested(n): return '['*n + ']'*n
+
+def put(told, where, value):
+    "`told` with another value at a place such as pipeline.filter.d, as JSON"
+    *outer,last = where.split('.')
+    told = json.loads(json.dumps(told))
+    at = told
+    for k in outer: at = at[k]
+    at[last] = '@'
+    return json.dumps(told).replace('"@"', value)
+
+strangers = [('vocab', nested(100_000)), ('vocab', nested(900)), ('trained_on', '{"a":'*500 + '1' + '}'*500), ('trained_on.n_test', '9'*10_000), ('trained_on.n_test', '9'*1000), ('backbone', '"timm/../../etc"'), ('backbone', '"vgg99"'),
+    ('backbone', '"timm/convnext_xxlarge"'), ('backbone', '"efficientnet_lite0+timm/convnext_xxlarge"'), ('vocab', json.dumps([str(i) for i in range(200_000)])), ('vocab', json.dumps(['A'*5000])), ('vocab', '["\\ud800"]'),
+    ('pipeline.size', '20000'), ('pipeline.size', '1e6'), ('pipeline.size', '1'+'0'*30), ('pipeline.size', '0'), ('pipeline.prepare_size', '-1'), ('pipeline.prepare_size', '30000'), ('pipeline.prepare_size', '"x"'),
+    ('pipeline.filter.d', '"x"'), ('pipeline.filter.d', '999'), ('pipeline.filter.d', '-5'), ('pipeline.filter.times', '1000000000'), ('pipeline.filter.sigma_color', 'NaN'), ('pipeline.filter.sigma_color', 'null'),
+    ('pipeline.filter', '{"d":101,"sigma_color":9,"sigma_space":9,"times":100}'), ('pipeline.reencode', '"maybe"'), ('pipeline.mean', '[true,true,true]'), ('pipeline.std', '[NaN,1,1]'), ('pipeline.mean', '[Infinity,0,0]'),
+    ('thresholds', '[true,true,true,true,true,true]'), ('thresholds', '[NaN,1,1,1,1,1]'), ('thresholds', '[2,1,1,1,1,1]'), ('thresholds', '[1]'), ('recipe.min_labels', '0.5'), ('recipe.min_labels', 'NaN'), ('format', '3.0'), ('format', '2'), ('weights', '{}'), ('recipe', '[]')]
+
+@pytest.mark.parametrize('where,value', strangers, ids=[f'{w}={v[:20]}' for w,v in strangers])
+def test_a_folder_from_a_stranger_is_refused(where, value, home, tmp_path, monkeypatch):
+    "In one line, before a model of its size is built"
+    monkeypatch.setattr('ads_sentiment.training.predictor.build_model', lambda *a, **k: pytest.fail('a model was built') if where!='backbone' else build_model(*a, **k))
+    shutil.copy(home/'one'/'lite0'/'model.safetensors', tmp_path)
+    (tmp_path/'predictor.json').write_text(put(json.loads((home/'one'/'lite0'/'predictor.json').read_text()), where, value))
+    with pytest.raises(AdsError) as e: load_predictor(tmp_path)
+    assert '\n' not in str(e.value) and len(str(e.value)) < 1000
+
+def a_large_header(n): return n.to_bytes(8, 'little') + json.dumps({'a': dict(dtype='F32', shape=[10**6, 10**6], data_offsets=[0, 4*10**12])}).encode()
+files = dict(pickle=pickle.dumps(dict(a=1)), shape=a_large_header(78), header=a_large_header(2**62), empty=b'', nul=bytes(1000), absent=None)
+
+@pytest.mark.parametrize('kind', files)
+def test_weights_from_a_stranger(kind, home, tmp_path):
+    shutil.copy(home/'one'/'lite0'/'predictor.json', tmp_path)
+    if files[kind] is not None: (tmp_path/'model.safetensors').write_bytes(files[kind])
+    with pytest.raises(AdsError, match='does not hold this model') as e: load_predictor(tmp_path)
+    assert '\n' not in str(e.value)
+
+texts = dict(empty=b'', nul=bytes(1000), utf16='{"a": 1}'.encode('utf-16'), bom=b'\xef\xbb\xbf{}', list=b'[]', long=b'[' + b'0,'*9_000_000 + b'0]')
+
+@pytest.mark.parametrize('kind', [*texts, 'folder', 'device'])
+def test_no_predictor_json(kind, tmp_path):
+    path = tmp_path/'predictor.json'
+    if kind=='folder': path.mkdir()
+    elif kind=='device': path.symlink_to('/dev/zero')
+    else: path.write_bytes(texts[kind])
+    with pytest.raises(AdsError, match='predictor.json') as e: load_predictor(tmp_path)
+    assert '\n' not in str(e.value)

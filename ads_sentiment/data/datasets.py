@@ -91,7 +91,7 @@ def _ads_data(name, root, targs, split, votes=None, annotators=None, annotations
     targs = targs.loc[split.index]
     if find: paths = find(root, targs.index)
     else: paths = pd.Series([Path(root)/i for i in targs.index], index=targs.index, dtype=object)
-    here = np.array([p.is_file() for p in paths])
+    here = np.array([os.path.isfile(p) for p in paths]) # False for a name that no file can have
     if not here.any():
         raise AdsError(f'none of the {len(paths):,} images with labels is on disk; '
                        f'the first is expected at {paths.iloc[0]}')

@@ -9,7 +9,7 @@ __all__ = ['Pixels', 'Channels', 'gallery_transforms', 'UnreadableImage', 'read_
            'transform_gallery']
 
 # %% ../../nbs/data/07_images.ipynb #441bd2ed
-from ..core import AdsError, atomic_write, cache_dir, checked, digest, progress
+from ..core import AdsError, atomic_write, cache_dir, checked, digest, drop_parts, progress
 import io,os,re,warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -143,13 +143,14 @@ def prepare_pixels(
 @with_config(ConfigDict(strict=True, extra='forbid'))
 class FilterSpec(TypedDict):
     "The arguments of `bilateral`, as in `BilateralFilter.spec`"
-    d:Annotated[int, Field(ge=1)]
-    sigma_color:Annotated[float, Field(ge=0)]
-    sigma_space:Annotated[float, Field(ge=0)]
-    times:Annotated[int, Field(ge=0)]
+    d:Annotated[int, Field(ge=1, le=101)]
+    sigma_color:Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+    sigma_space:Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+    times:Annotated[int, Field(ge=0, le=100)]
 
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Channels = Annotated[tuple[float, float, float], Strict(False)]
+_most_steps = 5e9 # of the filter; the default has 2e7
 
 # %% ../../nbs/data/07_images.ipynb #f878d383
 def pixels(
@@ -173,6 +174,9 @@ class ImagePipeline:
     def __post_init__(self):
         if (self.mean is None) != (self.std is None): raise AdsError('mean and std: expected both or neither')
         if self.std and min(self.std) <= 0: raise AdsError(f'std={self.std}: expected values above 0')
+        f,side = self.filter,self.prepare_size or self.size or 0
+        if f and (steps := f['times']*(side*f['d'])**2) > _most_steps:
+            raise AdsError(f'filter={f}: {steps:.0e} steps for an image of {side} px; expected at most {_most_steps:.0e}')
 
     @property
     def side(self): # Pixels per side; `None`: those of the file
@@ -334,6 +338,7 @@ def prepare_images(
     pipeline = ImagePipeline(prepare_size=size, filter=filt.spec if filt else None, reencode=reencode)
     if ads.pipeline not in (None, pipeline) or ads.pipeline and folder: ads = _unprepared(ads, pipeline)
     folder = Path(folder) if folder is not None else cache_dir('prepared')
+    drop_parts(folder, '??/.*', age=3600) # another process may write there
     def job(path):
         if ads.pipeline is None: return _prepare_or_why(path, folder, pipeline)
         return path,why_unreadable(path) # prepared before

@@ -64,7 +64,7 @@ def _json_lines(path):
     for i,line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
         if not line.strip(): continue
         try: rows.append(json.loads(line))
-        except ValueError as e: raise AdsError(f'{path}, line {i}: broken JSON ({e})') from None
+        except (ValueError, RecursionError) as e: raise AdsError(f'{path}, line {i}: broken JSON ({e})') from None
         if not isinstance(rows[-1], dict):
             raise AdsError(f'{path}, line {i}: expected an object such as {{"image": "a.jpg", "labels": ["Calm"]}}, '
                            f'found {line[:60]!r}')
@@ -262,7 +262,7 @@ def find_images(
     "Find the files of images; raises an `AdsError` for a name of several files, or a file with several names"
     root,names = Path(root),list(names)
     paths = [root/n for n in names]
-    there = [p.is_file() for p in paths]
+    there = [os.path.isfile(p) for p in paths]
     if not all(there):
         below = _files_below(root)
         paths = [p if ok else _matching(n, below, root) or p for n,p,ok in zip(names, paths, there)]

@@ -13,7 +13,7 @@ from ..core import progress, read_json, write_json
 from ..data.images import ImagePipeline, is_address, read_images
 from ..data.table_files import find_column, image_columns
 from ..evaluation.metrics import decide
-from ..models.backbones import model_lock
+from ..models.backbones import cut_body, get_backbone, meta_net, model_lock
 from ..models.features import stack_images
 from ..models.heads import build_model, split_head
 from ..models.text import TextFeatures, TextHead
@@ -21,7 +21,7 @@ from ..models.words import check_reader, picture_words
 from ..recipes import Recipe
 from .cards import model_card
 from .neighbours import Neighbours, load_neighbours
-import os,platform
+import math,os,platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -31,7 +31,7 @@ import fastai, numpy as np, pandas as pd, torch, torchvision
 from fastcore.basics import patch
 from PIL import Image
 from pydantic import Field
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -52,14 +52,15 @@ class TrainedOn:
     prevalence:dict[str, Probability]=Field(default_factory=dict) # Share of positives by label, without the test images
 
 # %% ../../nbs/training/01_predictor.ipynb #75495b25
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+_most_bytes = 2**24 # of predictor.json
 
 @checked
 class PredictorInfo:
     "The content of `predictor.json`"
     backbone:Name                   # As in `get_backbone`
     weights:str                     # Weights of the body
-    vocab:Annotated[list[Name], Field(min_length=1)] # Names of the labels, all different
+    vocab:Annotated[list[Name], Field(min_length=1, max_length=10_000)] # Names of the labels, all different
     thresholds:list[Probability|None] # One per label; `None`: never predicted
     pipeline:ImagePipeline          # How an image becomes a tensor
     recipe:Recipe                   # How the head was trained
@@ -72,6 +73,7 @@ class PredictorInfo:
         if len(set(self.vocab))!=n: raise AdsError(f'vocab={str(self.vocab)[:60]}: expected different names')
         if n!=n_th: raise AdsError(f'thresholds has {n_th} values; expected one for each of {n} labels')
         if not self.pipeline.side: raise AdsError('pipeline.size is missing; expected pixels per side')
+        if self.pipeline.side > 2048: raise AdsError(f'pipeline.size={self.pipeline.side}: expected at most 2048 pixels per side')
 
 # %% ../../nbs/training/01_predictor.ipynb #a545a008
 def package_versions()->dict:
@@ -428,6 +430,17 @@ def __repr__(self:Predictor):
             f'{self.backbone} ({self.weights}), images of {self.pipeline.side} px{reads}\n{self.about()}')
 
 # %% ../../nbs/training/01_predictor.ipynb #fd3e7ebb
+def _check_numbers(path, backbone):
+    "Raise an `AdsError` if a file holds fewer numbers than a body of timm, before that is built"
+    entry = get_backbone(backbone)
+    large = [b for b in entry.members or (entry,) if b.name.startswith('timm/')]
+    if not large: return
+    need = sum(p.numel() for b in large for p in cut_body(meta_net(b)).parameters())
+    try:
+        with safe_open(path, 'pt') as f: found = sum(math.prod(f.get_slice(k).get_shape()) for k in f.keys())
+    except (OSError, SafetensorError) as e: raise AdsError(f'{path} does not hold this model: {e}') from None
+    if found < need: raise AdsError(f'{path} does not hold this model: {found:,} numbers, {backbone} has {need:,}')
+
 def _load_state(path, model):
     "Load the tensors of `path` into `model`; raises an `AdsError` for other tensors or values that are not finite"
     try:
@@ -476,7 +489,8 @@ def load_predictor(
     "Open a predictor folder; raises an `AdsError` that says what is missing or does not fit"
     folder = predictor_folder(folder)
     path = folder/'predictor.json'
-    info = checked_from(PredictorInfo, read_json(path, what='predictor.json'), str(path))
+    info = checked_from(PredictorInfo, read_json(path, what='predictor.json', most=_most_bytes), str(path))
+    _check_numbers(folder/'model.safetensors', info.backbone)
     model,_ = build_model(info.backbone, info.recipe, len(info.vocab), info.pipeline.size, 'random')
     model = _load_state(folder/'model.safetensors', model).to(memory_format=torch.channels_last).eval()
     text_head = None

@@ -7,19 +7,22 @@ __all__ = ['annotator_score_columns', 'text_columns', 'number_columns', 'optiona
            'read_run_table', 'Run', 'check_unique', 'same_run', 'run_folder', 'note_data', 'same_again']
 
 # %% ../../nbs/training/04_run.ipynb #c542575f
-from ..core import AdsError, checked_from, read_json, sole_writer, write_csv, write_json
+from ..core import AdsError, cache_dir, checked, checked_from, drop_parts, read_json, sole_writer, write_csv, write_json
 from ..data.datasets import load_ads
 from ..evaluation.agreement import agreement
 from ..recipes import Recipe
 from .predictor import load_predictor
 from .request import RunSettings
-from .trials import kept_trials
+from .trials import Seed, kept_trials
 import csv,shutil
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 import pandas as pd
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import Required, TypedDict
 
 # %% ../../nbs/training/04_run.ipynb #788d818f
 annotator_score_columns = ['annotator_macro_f1', 'held_out_macro_f1', 'held_out_all_labels_macro_f1']
@@ -121,7 +124,7 @@ class Run:
             raise AdsError(f'{path}: expected a JSON object, found a {type(self.config).__name__}')
 
     def __repr__(self):
-        return f"Run {self.folder}: {self.config.get('data')}, {', '.join(self.config.get('backbones', []))}"
+        return f"Run {self.folder}: {self.config.get('data')}, {', '.join(map(str, self.config.get('backbones') or []))}"
     def __getattr__(self, name):
         if name not in text_columns: raise AttributeError(name)
         table = read_run_table(self.folder, name)
@@ -202,6 +205,8 @@ def run_folder(
             else:
                 out.rename(aside)
                 print(f'{out}: the earlier run is kept beside it as {aside.name} until this one is complete', flush=True)
+        drop_parts(out)
+        drop_parts(cache_dir(), '*/.*', age=3600)
         kept = read_json(out/'config.json') if (out/'config.json').exists() else {}
         write_json({**kept, **config}, out/'config.json')
         yield out
@@ -224,7 +229,42 @@ def note_data(
     if ads.votes is None: return
     write_csv(agreement(ads.votes[ads.vocab], ads.annotators, seed=config.get('seed', 42)), out/'agreement.csv')
 
+# %% ../../nbs/training/04_run.ipynb #1ef966c3
+_Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=10_000)]
+
+@with_config(ConfigDict(strict=True, extra='forbid'))
+class _Source(TypedDict, total=False):
+    "The arguments of `load_ads` that a configuration records"
+    data:Required[Annotated[str, Field(min_length=1)]]
+    root:str
+    n:Annotated[int, Field(ge=1, le=10_000_000)]
+    seed:Seed
+    words:bool
+    min_votes:int
+    drop:int|_Names
+    keep:_Names
+    drop_images:bool
+    download:bool|list[int]
+    image_col:str
+    label_col:str
+    annotator_col:str
+    split_col:str
+    sep:str
+
+@checked
+class _Record:
+    "What `same_again` reads in a configuration, beside recipe and settings"
+    data_digest:str             # As `data_digest` returns it
+    backbones:_Names             # Names of the backbones
+    source:_Source|None=None     # How the data were opened
+    ablation:dict[str, dict]|None=None # Steps of an ablation
+
 # %% ../../nbs/training/04_run.ipynb #7ed0ff35
+def _opened(source, path):
+    "Open the data of a configuration"
+    try: return load_ads(**source)
+    except TypeError as e: raise AdsError(f'{path}: source: {e}') from None
+
 def same_again(
     path, # `config.json` of a run, or the folder of the run
     data=None # The data set, if the configuration does not record how it was opened
@@ -234,14 +274,14 @@ def same_again(
     if not path.is_dir() and path.name!='config.json':
         raise AdsError(f'{path} is no config.json; expected that of a run, or its folder')
     run = Run(path if path.is_dir() else path.parent)
-    c,source = run.config,run.config.get('source')
-    if 'data_digest' not in c:
-        raise AdsError(f"{run.folder/'config.json'} has no data_digest; expected the configuration of a run")
-    if data is None and not source: raise AdsError(f'{run.folder}: this run was started from Python with an object '
+    path,c = run.folder/'config.json',run.config
+    if 'data_digest' not in c: raise AdsError(f'{path} has no data_digest; expected the configuration of a run')
+    r = checked_from(_Record, {f.name: c.get(f.name) for f in fields(_Record)}, str(path))
+    if data is None and not r.source: raise AdsError(f'{run.folder}: this run was started from Python with an object '
         'as its data; give the same data again (command line: --data)')
-    kind = 'ablation' if 'ablation' in c else 'study'
-    asked = dict(only=list(c['ablation'])) if kind=='ablation' else dict(recipe=run.recipe)
-    opened = source if data is None else dict(data=data)
-    if 'seed' in opened: opened = dict(data=load_ads(**opened)) # that of demo ads, not that of the run
+    kind = 'study' if r.ablation is None else 'ablation'
+    asked = dict(only=list(r.ablation)) if kind=='ablation' else dict(recipe=run.recipe)
+    opened = r.source if data is None else dict(data=data)
+    if 'seed' in opened: opened = dict(data=_opened(opened, path)) # that of demo ads, not that of the run
     settings = {f.name: getattr(run.settings, f.name) for f in fields(RunSettings) if f.name!='n_workers'}
-    return dict(kind=kind, **opened, names=c['backbones'], **asked, **settings, same_data=c['data_digest'])
+    return dict(kind=kind, **opened, names=r.backbones, **asked, **settings, same_data=r.data_digest)

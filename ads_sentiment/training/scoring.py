@@ -7,14 +7,14 @@ __all__ = ['list_images', 'parts_folder', 'shard_of', 'Scorer', 'predict_parts',
            'score_images', 'count_rows']
 
 # %% ../../nbs/training/05_scoring.ipynb #f9ffe320
-from ..core import AdsError, ads_device, atomic_write, check_whole, digest, read_json, sole_writer, write_csv, write_json
+from ..core import AdsError, ads_device, atomic_write, check_whole, digest, drop_parts, read_json, sole_writer, write_csv, write_json
 from ..data.images import is_address, read_images
 from ..data.table_files import read_table, table_suffixes
 from ..models.engines import Engine, check_engine, choose_engine
 from ..models.features import few, module_digest, stack_images
 from ..models.heads import split_head
 from .predictor import Predictor, fill_rows, image_column, image_files, lay_out_predictions
-import importlib.util,itertools,os,re,shutil,time,zlib
+import glob,importlib.util,itertools,os,re,shutil,time,zlib
 from dataclasses import asdict
 from pathlib import Path
 import pandas as pd
@@ -228,6 +228,7 @@ def score_images(
 
 def _write_parts(predictor, names, out, top_k, engine, part, bs, say):
     "As `score_images`, after the checks"
+    drop_parts(out.parent, f'.{glob.escape(out.stem[:40])}.*')
     folder,engine = open_parts(predictor, names, out, top_k, engine, part, bs)
     parts = [folder/f'part-{i:06}{out.suffix}' for i in range(-(-len(names)//part))]
     todo = [i for i,p in enumerate(parts) if not p.exists()]
