@@ -55,7 +55,9 @@ def _scaled(im):
     a = np.array(im, dtype=np.float32)
     if not np.isfinite(a).all(): raise UnreadableImage('the image contains NaN or infinite pixel values')
     top = _white(im, a)
-    np.rint(a.clip(0, top, out=a)*np.float32(255/top), out=a)
+    a.clip(0, top, out=a)
+    a *= np.float32(255/top)
+    np.rint(a, out=a)
     if im.mode.startswith('I;16') and getattr(im, 'tag_v2', {}).get(262)==0: a = 255-a # a TIFF whose 0 is white
     res,clear = Image.fromarray(a.astype(np.uint8)),im.info.get('transparency')
     if isinstance(clear, int): res.putalpha(Image.fromarray(np.where(np.asarray(im)==clear, 0, 255).astype(np.uint8)))
@@ -97,8 +99,10 @@ def _to_rgb(im):
     if im.mode.startswith('I') or im.mode=='F': im,clear = _scaled(im),False
     grey,clear = im.mode in ('1', 'L', 'LA', 'La'),clear or im.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La')
     if not clear: return _flat(im, profile, grey)
-    im,white = im.convert('RGBA'),Image.new('RGB', im.size, 'white')
-    white.paste(_flat(im, profile, grey), mask=im.getchannel('A'))
+    white = Image.new('RGB', im.size, 'white')
+    for y in range(0, im.height, 512): # in strips, which need less memory
+        strip = im.crop((0, y, im.width, min(y+512, im.height))).convert('RGBA')
+        white.paste(_flat(strip, profile, grey), (0, y), strip.getchannel('A'))
     return white
 
 # %% ../../nbs/data/07_images.ipynb #af5be693
