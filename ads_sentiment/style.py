@@ -7,11 +7,11 @@ __all__ = ['style', 'palette', 'marker_shapes', 'split_colors', 'LightFigure', '
            'need_table', 'short_name', 'short_names', 'name_rows', 'rgb_images', 'thumbnail', 'save_figure']
 
 # %% ../nbs/01_style.ipynb #bf4b9ce9
-import base64,functools,io
+import base64,functools,io,warnings
 from pathlib import Path
-import matplotlib as mpl, matplotlib.style
+import matplotlib as mpl, matplotlib.style, matplotlib.text
 import numpy as np, pandas as pd
-from matplotlib import pyplot as plt
+from matplotlib import font_manager, pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 from .core import AdsError, atomic_write
@@ -38,14 +38,39 @@ def new_figure(
     "Make a new figure"
     return LightFigure(figsize=(w, h), layout='constrained')
 
+# %% ../nbs/01_style.ipynb #c0ddce54
+_other_fonts = ['Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans SC', 'Noto Sans JP', 'Noto Sans KR', 'Source Han Sans SC', 'WenQuanYi Micro Hei', 'WenQuanYi Zen Hei',
+    'PingFang SC', 'Hiragino Sans', 'Hiragino Sans GB', 'Apple SD Gothic Neo', 'Arial Unicode MS', 'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'Droid Sans Fallback',
+    'Noto Sans Devanagari', 'Nirmala UI', 'Noto Sans Thai', 'Leelawadee UI', 'Noto Emoji', 'Symbola', 'Segoe UI Emoji', 'Segoe UI Symbol', 'Apple Symbols']
+_there = {f.name for f in font_manager.fontManager.ttflist}
+_found_fonts = [f for f in _other_fonts if f in _there]
+
 # %% ../nbs/01_style.ipynb #4cb774f3
 style = {'figure.dpi': 72, 'figure.facecolor': 'white', 'savefig.facecolor': 'white',
-    'text.parse_math': False, 'text.usetex': False,
+    'text.parse_math': False, 'text.usetex': False, 'font.family': ['sans-serif', *_found_fonts],
     'font.size': 9, 'axes.titlesize': 9.5, 'axes.labelsize': 9,
     'xtick.labelsize': 8.5, 'ytick.labelsize': 8.5, 'legend.fontsize': 8.5,
     'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False,
     'axes.edgecolor': '#888888', 'axes.axisbelow': True, 'xtick.color': '#333333', 'ytick.color': '#333333',
     'grid.color': '#dddddd', 'grid.linewidth': .7, 'legend.frameon': False}
+
+# %% ../nbs/01_style.ipynb #d6a18dda
+warnings.filterwarnings('ignore', 'Glyph .* missing from font', module=r'ads_sentiment\.style') # of figures of this library
+_told = set()
+
+@functools.cache
+def _drawable():
+    "The characters that the fonts of `style` have"
+    paths = [font_manager.findfont(f) for f in ('DejaVu Sans', *_found_fonts)]
+    return frozenset(chr(c) for p in paths for c in font_manager.get_font(p).get_charmap())
+
+def _tell_missing(fig):
+    "Warn of the characters that no font has, if nobody was told yet"
+    text = ''.join(t.get_text() for t in fig.findobj(mpl.text.Text))
+    missing = set() if text.isascii() else {c for c in text if c.isprintable()} - _drawable()
+    if missing and not _told:
+        warnings.warn(f'no font of this machine has {"".join(sorted(missing)[:8])!r}, which figures show as boxes; install one that does, such as Noto Sans CJK or Noto Emoji')
+    _told.update(missing)
 
 # %% ../nbs/01_style.ipynb #b9191d6a
 def in_style(
@@ -57,6 +82,7 @@ def in_style(
         with mpl.style.context(['default', style]):
             fig = f(*args, **kwargs)
             fig.draw_without_rendering()
+        _tell_missing(fig)
         return fig
     return _inner
 

@@ -226,6 +226,20 @@ def test_broken_zips(tmp_path):
         assert not (tmp_path/'out'/str(i)/'.unpacking').exists()
     assert told > 60 and outside(tmp_path)==before
 
+@pytest.mark.parametrize('members, why', [({'0/1.jpg': bytes(2**24)}, 'would unpack to 16.8 MB'), ({'0/': b''}, 'no files in this zip')])
+@pytest.mark.parametrize('by_hand', [True, False])
+def test_zip_bomb_and_empty_zip(mirror, tmp_path, members, why, by_hand):
+    "Refused each time, with nothing written, whether fetched or found"
+    with zipfile.ZipFile(tmp_path/'z', 'w', zipfile.ZIP_DEFLATED) as z:
+        for name,data in members.items(): z.writestr(name, data)
+    mirror.files['subfolder-0.zip'],root = (tmp_path/'z').read_bytes(),tmp_path/'pitt'
+    if by_hand:
+        root.mkdir()
+        (root/'subfolder-0.zip').write_bytes((tmp_path/'z').read_bytes())
+    for _ in range(2):
+        with pytest.raises(AdsError, match=why): download_pitt(root, [0], annotations=False, base=mirror.url, ask=False, tries=1, wait=.01)
+        assert not [f for f in root.rglob('*') if f.name=='0' or f.suffix=='.jpg' or f.name.endswith('files.json')]
+
 def test_nothing_heavy_is_imported():
     code = "import sys, ads_sentiment.data.download; print([m for m in ('torch','fastai','pandas','numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip()=='[]'

@@ -11,7 +11,7 @@ from ads_sentiment.data.loaders import ads_dataloaders
 from ads_sentiment.data.datasets import data_kind, csv_ads, demo_ads, folder_ads, load_ads, votes_ads
 from ads_sentiment.training.head_fit import soft_targs
 from ads_sentiment.training.learner import word_files
-from ads_sentiment.training.predictor import load_predictor
+from ads_sentiment.training.predictor import image_files, load_predictor
 from ads_sentiment.study.study import run_study
 from ads_sentiment.data.votes import read_votes, write_label_studio, write_votes
 from ads_sentiment.apps.cli import ads_prepare
@@ -503,6 +503,12 @@ def test_long_votes_are_fast(tmp_path):
     start = time.process_time()
     votes = read_votes(tmp_path/'v.csv')
     assert time.process_time()-start < 2.5 and len(votes)==len(df.drop_duplicates()) # about a second on an idle machine
+
+def test_folders_hold_what_predict_reads(tmp_path):
+    for label in ('Calm', 'Eager'):
+        (tmp_path/label).mkdir()
+        for suffix in ('png', 'ico', 'jfif'): Image.new('RGB', (16,16), 'red').save(tmp_path/label/f'{label}.{suffix}', 'JPEG' if suffix=='jfif' else None)
+    assert sorted(map(str, load_ads(tmp_path).paths))==sorted(map(str, image_files(tmp_path)))
 
 # --- ads_prepare ----------------------------------------------------------------------------------------------------------
 

@@ -59,16 +59,29 @@ def _refused(info):
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR): return 'it is a symbolic link or another special file'
     if info.flag_bits & 1: return 'it is encrypted'
 
+# %% ../../nbs/data/05_download.ipynb #10a4cb86
+_largest_member = 500*MiB # The largest files of the release are JSON of some tens of MB
+
+def _swollen(infos, size):
+    "Return why the files of a zip of `size` bytes are too large, or None"
+    total,most = sum(i.file_size for i in infos),20*size + 10*MiB
+    if total > most: return f'{human_size(size)} would unpack to {human_size(total)}, at most {human_size(most)} are accepted'
+    for i in infos:
+        if i.file_size > _largest_member: return f'{i.filename!r} is {human_size(i.file_size)}, at most {human_size(_largest_member)} are accepted'
+
 # %% ../../nbs/data/05_download.ipynb #f1496212
 _clutter = re.compile(r'(^|/)(__MACOSX/|\.DS_Store$|\._)')
 
 def _members(z, path):
-    "Return the files in an open zip by name, without what macOS adds; an unsafe member raises an `AdsError`"
+    "Return the files in an open zip by name, without what macOS adds; an `AdsError` for an unsafe member, too large ones, or none"
+    way = f'this is not the zip of the release; delete it and fetch it from {_page}'
     for info in z.infolist():
         if why := _refused(info):
-            raise AdsError(f'{path}: nothing was unpacked, because of the member {info.orig_filename!r}: {why}; '
-                           f'this is not the zip of the release; delete it and fetch it from {_page}')
-    return {i.filename: i for i in z.infolist() if not i.is_dir() and not _clutter.search(i.filename)}
+            raise AdsError(f'{path}: nothing was unpacked, because of the member {info.orig_filename!r}: {why}; {way}')
+    res = {i.filename: i for i in z.infolist() if not i.is_dir() and not _clutter.search(i.filename)}
+    if not res: raise AdsError(f'{path}: no files in this zip; {way}')
+    if why := _swollen(res.values(), os.path.getsize(path)): raise AdsError(f'{path}: nothing was unpacked: {why}; {way}')
+    return res
 
 # %% ../../nbs/data/05_download.ipynb #58b98069
 def _place_images(names, folder):
@@ -187,7 +200,9 @@ def _lost(root, file):
     def lost(name, text):
         size,crc = text.split()
         return not _there(root/name, int(size), int(crc, 16))
-    try: return sum(lost(*o) for o in progress(_book(path).items(), comment=f'files of {file.name} checked'))
+    listed = _book(path)
+    if not listed: return None
+    try: return sum(lost(*o) for o in progress(listed.items(), comment=f'files of {file.name} checked'))
     except (AttributeError, ValueError) as e:
         if isinstance(e, AdsError): raise
         raise AdsError(f'{path}: expected lines like "0/1.jpg": "52311 8f3a1c02"; delete it and run again') from None
@@ -273,13 +288,17 @@ def _unpack(root, file, keep_zip):
     if not keep_zip: (root/file.name).unlink()
 
 # %% ../../nbs/data/05_download.ipynb #5d6df7f8
+def _check_zip(path):
+    "Raise an `AdsError` unless a zip can be unpacked, as far as its table of contents tells"
+    with _open_zip(path) as z: _members(z, path)
+
 def _do(root, step, keep_zip, **net):
     "Fetch and unpack one zip, as far as needed"
     file,path = step.file,root/step.file.name
     def keep(entry): write_json(_kept(root) | {file.name: entry}, root/'checksums.json')
     if step.todo=='fetch':
         with stage(f'{file.name}: {human_size(step.size)} fetched'):
-            keep(download_file(file.url, path, check=lambda p: _open_zip(p).close(), **net))
+            keep(download_file(file.url, path, check=_check_zip, **net))
     elif step.note=='found there': keep(dict(url=file.url, **checksums(path), etag=None, date=None))
     if step.todo!='nothing': _unpack(root, file, keep_zip)
 

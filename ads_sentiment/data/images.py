@@ -10,15 +10,16 @@ __all__ = ['Pixels', 'Channels', 'gallery_transforms', 'UnreadableImage', 'read_
 
 # %% ../../nbs/data/07_images.ipynb #441bd2ed
 from ..core import AdsError, atomic_write, cache_dir, checked, digest, drop_parts, progress
-import io,os,re,warnings
+import ctypes,io,os,re,threading,warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 import cv2, numpy as np, pandas as pd, torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, _imaging
 from pydantic import ConfigDict, Field, Strict, with_config
 from fastcore.basics import patch
 from torchvision.transforms import functional as TF
@@ -29,24 +30,101 @@ from fastai.vision.all import PILImage, Transform
 class UnreadableImage(AdsError):
     "An image file that cannot be used; the message is the reason, as in `skipped.csv`"
 
-# %% ../../nbs/data/07_images.ipynb #bc96918d
-warnings.filterwarnings('ignore', module=r'PIL\.') # once, because filters are not thread-safe
+# %% ../../nbs/data/07_images.ipynb #729c5aac
+warnings.filterwarnings('ignore', module=r'PIL\.')
 
-# %% ../../nbs/data/07_images.ipynb #19e189ac
-def _scaled(a, mode):
-    "Convert an integer or floating-point image with the range 0..1, 0..255 or 0..65535 to 8-bit RGB"
+def _quiet_libtiff():
+    "Set libtiff's handlers of warnings and errors to none; Pillow still raises its errors"
+    with suppress(OSError, AttributeError): # the library is part of Pillow's own file, or missing
+        lib = ctypes.CDLL(_imaging.__file__)
+        for f in (lib.TIFFSetWarningHandler, lib.TIFFSetErrorHandler):
+            f.argtypes,f.restype = [ctypes.c_void_p],ctypes.c_void_p
+            f(None)
+
+_quiet_libtiff()
+
+# %% ../../nbs/data/07_images.ipynb #beaf3379
+def _white(im, a):
+    "Return the value that is white in pixels `a` of an open image: its bits state it, or else the largest value decides"
+    if im.mode.startswith('I;16'): return 2**getattr(im, 'tag_v2', {}).get(258, (16,))[0] - 1
+    if im.mode=='I' and im.format=='PPM': return 65535 # Pillow scales to it
+    return 1 if im.mode=='F' and a.max() <= 1 else 255 if a.max() <= 255 else 65535
+
+def _scaled(im):
+    "Convert an integer or floating-point image to 8-bit grey, with alpha if a value is transparent"
+    a = np.array(im, dtype=np.float32)
     if not np.isfinite(a).all(): raise UnreadableImage('the image contains NaN or infinite pixel values')
-    top = 1 if mode=='F' and a.max() <= 1 else 255 if a.max() <= 255 else 65535
-    return Image.fromarray((a.clip(0, top)/top*255).round().astype(np.uint8)).convert('RGB')
+    top = _white(im, a)
+    a.clip(0, top, out=a)
+    a *= np.float32(255/top)
+    np.rint(a, out=a)
+    if im.mode.startswith('I;16') and getattr(im, 'tag_v2', {}).get(262)==0: a = 255-a # a TIFF whose 0 is white
+    res,clear = Image.fromarray(a.astype(np.uint8)),im.info.get('transparency')
+    if isinstance(clear, int): res.putalpha(Image.fromarray(np.where(np.asarray(im)==clear, 0, 255).astype(np.uint8)))
+    return res
 
-# %% ../../nbs/data/07_images.ipynb #fd796276
+# %% ../../nbs/data/07_images.ipynb #a580c953
+_srgb = ImageCms.createProfile('sRGB')
+
+def _grid(mode):
+    "Colours from all over a colour space, as a row of pixels"
+    n = {'L': 256, 'RGB': 17, 'CMYK': 5}[mode]
+    axes = np.meshgrid(*[np.linspace(0, 255, n).round().astype(np.uint8)]*len(mode), indexing='ij')
+    a = np.stack([c.ravel() for c in axes], -1)[None]
+    return Image.fromarray(a[...,0] if mode=='L' else a, mode=None if mode=='L' else mode)
+
+@lru_cache(maxsize=32)
+def _profile_transform(
+    profile:bytes # ICC profile
+): # (mode that the transform takes, transform), or (None, None)
+    "Return the transform of a profile to sRGB, unless it is broken or changes no colour by more than one level"
+    try:
+        opened = ImageCms.getOpenProfile(io.BytesIO(profile))
+        mode = {'GRAY': 'L', 'RGB': 'RGB', 'CMYK': 'CMYK'}[opened.profile.xcolor_space.strip()]
+        transform,grid = ImageCms.buildTransform(opened, _srgb, mode, 'RGB'),_grid(mode)
+        moved = abs(np.asarray(transform.apply(grid)).astype(int) - np.asarray(grid.convert('RGB'))).max()
+    except (ImageCms.PyCMSError, OSError, KeyError, ValueError): return None,None
+    return (mode,transform) if moved > 1 else (None,None)
+
+# %% ../../nbs/data/07_images.ipynb #1c887c95
+def _flat(im, profile, grey):
+    "Convert an image without transparency to RGB by its ICC profile, if there is one that fits"
+    mode,transform = _profile_transform(profile) if profile else (None,None)
+    if mode is None or (mode=='CMYK') != (im.mode=='CMYK') or mode=='L' and not grey: return im.convert('RGB')
+    return transform.apply(im if im.mode==mode else im.convert(mode))
+
 def _to_rgb(im):
-    "Convert to 8-bit RGB; transparent pixels become white"
-    if im.mode.startswith('I') or im.mode=='F': return _scaled(np.asarray(im).astype(np.float64), im.mode)
-    if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info:
-        im = im.convert('RGBA')
-        return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
-    return im.convert('RGB')
+    "Convert to 8-bit sRGB; transparent pixels become white"
+    profile,clear = im.info.get('icc_profile'),'transparency' in im.info
+    if im.mode.startswith('I') or im.mode=='F': im,clear = _scaled(im),False
+    grey,clear = im.mode in ('1', 'L', 'LA', 'La'),clear or im.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La')
+    if not clear: return _flat(im, profile, grey)
+    white = Image.new('RGB', im.size, 'white')
+    for y in range(0, im.height, 512): # in strips, which need less memory
+        strip = im.crop((0, y, im.width, min(y+512, im.height))).convert('RGBA')
+        white.paste(_flat(strip, profile, grey), (0, y), strip.getchannel('A'))
+    return white
+
+# %% ../../nbs/data/07_images.ipynb #af5be693
+_max_pixels = 100_000_000 # Of a file, and of all files that are decoded at the same time
+
+class _Budget:
+    "Pixels that threads hold together"
+    def __init__(self, n): self.n,self.free,self.turn,self.changed = n,n,threading.Lock(),threading.Condition()
+
+    @contextmanager
+    def hold(self, n):
+        n = min(n, self.n)
+        with self.turn, self.changed: # whoever waits keeps the turn, so a large image is not overtaken for ever
+            self.changed.wait_for(lambda: self.free >= n)
+            self.free -= n
+        try: yield
+        finally:
+            with self.changed:
+                self.free += n
+                self.changed.notify_all()
+
+_budget = _Budget(_max_pixels)
 
 # %% ../../nbs/data/07_images.ipynb #427cddbc
 @contextmanager
@@ -57,32 +135,45 @@ def _reasons():
     except FileNotFoundError: raise UnreadableImage('no such file') from None
     except UnidentifiedImageError: raise UnreadableImage('not an image file that Pillow knows') from None
     except Image.DecompressionBombError:
-        raise UnreadableImage(f'more than {2*Image.MAX_IMAGE_PIXELS:,} pixels') from None
+        raise UnreadableImage(f'more than {_max_pixels:,} pixels') from None
     except Exception as e: raise UnreadableImage(f'damaged: {str(e)[:120] or type(e).__name__}') from None
 
-# %% ../../nbs/data/07_images.ipynb #774734bd
-def _decoded(file, size):
-    "Read a path or a `BytesIO`"
+# %% ../../nbs/data/07_images.ipynb #35bf9263
+def _decoded(file, size, held):
+    "Read a path or a `BytesIO`; the `ExitStack` `held` counts its pixels until it is closed"
     n = file.getbuffer().nbytes if isinstance(file, io.BytesIO) else file.stat().st_size
     if not n: raise UnreadableImage('the file is empty')
     with Image.open(file) as im:
+        if im.width*im.height > _max_pixels: raise UnreadableImage(f'{im.width} x {im.height}: more than {_max_pixels:,} pixels')
         if size: im.draft(None, (2*size, 2*size))
-        return _to_rgb(ImageOps.exif_transpose(im))
+        held.enter_context(_budget.hold(im.width*im.height))
+        ImageOps.exif_transpose(im, in_place=True)
+        return _to_rgb(im)
 
-# %% ../../nbs/data/07_images.ipynb #b0ee828b
-def read_image(
-    path,         # A file that Pillow reads, with any suffix; its bytes; or an open Pillow image
-    size:int=None # Pixels per side that are needed; a JPEG of more than twice that is decoded at 1/2, 1/4 or 1/8
-)->Image.Image: # Upright 8-bit RGB; the first frame of an animation
-    "Read an image file; raises `UnreadableImage` with the reason"
+# %% ../../nbs/data/07_images.ipynb #d5a67e8f
+@contextmanager
+def _reading(path, size=None):
+    "Read as `read_image` does; the pixels count as held until the block ends"
     if isinstance(path, Image.Image):
-        loaded = not (getattr(path, 'tile', None) and path.filename)
-        return _to_rgb(ImageOps.exif_transpose(path)) if loaded else read_image(path.filename, size)
+        if not (getattr(path, 'tile', None) and path.filename):
+            yield _to_rgb(ImageOps.exif_transpose(path))
+            return
+        path = path.filename
     if not isinstance(path, (str, os.PathLike, bytes)):
         raise AdsError(f'{str(path)[:60]!r} ({type(path).__name__}) is no image; '
                        'expected a file, its bytes, or an open Pillow image')
     file = io.BytesIO(path) if isinstance(path, bytes) else Path(path)
-    with _reasons(): return _decoded(file, size)
+    with ExitStack() as held:
+        with _reasons(): im = _decoded(file, size, held)
+        yield im
+
+# %% ../../nbs/data/07_images.ipynb #6043a04d
+def read_image(
+    path,         # A file that Pillow reads, with any suffix; its bytes; or an open Pillow image
+    size:int=None # Pixels per side that are needed; a JPEG of more than twice that is decoded at 1/2, 1/4 or 1/8
+)->Image.Image: # Upright 8-bit sRGB; the first frame of an animation
+    "Read an image file; raises `UnreadableImage` with the reason"
+    with _reading(path, size) as im: return im
 
 # %% ../../nbs/data/07_images.ipynb #68c8590c
 def why_unreadable(
@@ -190,8 +281,8 @@ def prepare(self:ImagePipeline,
 )->Image.Image: # RGB
     "Read and prepare an image; raises `UnreadableImage`"
     if not self.prepare_size: return read_image(image)
-    im = read_image(image, None if self.reencode else self.prepare_size)
-    return prepare_pixels(im, self.prepare_size, self.filter, self.reencode)
+    with _reading(image, None if self.reencode else self.prepare_size) as im:
+        return prepare_pixels(im, self.prepare_size, self.filter, self.reencode)
 
 # %% ../../nbs/data/07_images.ipynb #afbc233e
 @patch
@@ -200,9 +291,9 @@ def image(self:ImagePipeline,
     prepared:bool=False # Is it already prepared?
 )->Image.Image: # RGB, at the input size
     "Read an image, prepare it if necessary, and resize it to the input size; raises `UnreadableImage`"
-    im = read_image(image) if prepared else self.prepare(image)
-    if self.size: im = im.resize((self.size, self.size), Image.Resampling[self.interpolation.upper()])
-    return im if self.prepare_size else prepare_pixels(im, None, self.filter)
+    with nullcontext(self.prepare(image)) if self.prepare_size and not prepared else _reading(image) as im:
+        if self.size: im = im.resize((self.size, self.size), Image.Resampling[self.interpolation.upper()])
+        return im if self.prepare_size else prepare_pixels(im, None, self.filter)
 
 # %% ../../nbs/data/07_images.ipynb #74539ae0
 @patch
@@ -223,13 +314,15 @@ def tensor(self:ImagePipeline,
     return self.normalize(pixels(self.image(image, prepared)))
 
 # %% ../../nbs/data/07_images.ipynb #329d5dc0
+_reader = 2 # Grows when `read_image` returns other pixels, so that nothing computed from the former ones is used
+
 def file_key(
     path,     # A file that exists
     *settings # Everything else that determines the result
 )->str: # 16 hexadecimal digits
-    "Compute a digest of a file's path, size and modification time, and of settings"
+    "Compute a digest of a file's path, size and modification time, of the way it is read, and of settings"
     st = os.stat(path)
-    return digest(os.path.abspath(path), st.st_size, st.st_mtime_ns, *settings)
+    return digest(_reader, os.path.abspath(path), st.st_size, st.st_mtime_ns, *settings)
 
 # %% ../../nbs/data/07_images.ipynb #d0c6e2ad
 _quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB,

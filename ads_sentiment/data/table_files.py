@@ -179,7 +179,8 @@ def find_column(
     return next((lower[u] for u in usual if u in lower), None)
 
 # %% ../../nbs/data/01_table_files.ipynb #7424d5ed
-image_suffixes = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')
+image_suffixes = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.webp', '.avif', '.bmp', '.dib', '.tif', '.tiff', '.ico', '.icns',
+    '.jp2', '.j2k', '.tga', '.ppm', '.pgm', '.pbm', '.pnm', '.pcx', '.dds', '.psd', '.sgi')
 
 def _same_images(df, col, other, name):
     "Raise an `AdsError` if two columns of image files group the rows differently"
