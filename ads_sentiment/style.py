@@ -69,7 +69,8 @@ def _tell_missing(fig):
     text = ''.join(t.get_text() for t in fig.findobj(mpl.text.Text))
     missing = set() if text.isascii() else {c for c in text if c.isprintable()} - _drawable()
     if missing and not _told:
-        warnings.warn(f'no font of this machine has {"".join(sorted(missing)[:8])!r}, which figures show as boxes; install one that does, such as Noto Sans CJK or Noto Emoji', stacklevel=2)
+        warnings.warn(f'no font of this machine has {"".join(sorted(missing)[:8])!r}, which figures show as boxes; '
+                      'install one that does, such as Noto Sans CJK or Noto Emoji', stacklevel=3)
     _told.update(missing)
 
 # %% ../nbs/01_style.ipynb #b9191d6a
