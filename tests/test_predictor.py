@@ -57,7 +57,7 @@ wrong = ['ads_predict', 'ads_predict ad.jpg', 'ads_predict --predictor one', 'ad
     'ads_study --data DEMO --size 0', 'ads_study --data DEMO --n-workers -1', 'ads_study --data DEMO --seed -1', 'ads_study --data ""', 'ads_study --data /nope', 'ads_study --data DEMO --split foo',
     'ads_study --data DEMO --change solver=adam,lr=nan', 'ads_study --data DEMO --change folds=1000 --backbones efficientnet_lite0', 'ads_study --data DEMO --out afile', 'ads_study --data DEMO --out emptydir/../DEMO',
     'ads_study --data DEMO --ablate --steps nope', 'ads_study --data DEMO --weights /nope.pth', 'ads_study --data DEMO --backbones ,,vgg99',
-    'ads_demo d4 --n 1', 'ads_prepare DEMO p3 --size 100000', *(f'ads_study --data {data}' for data in ('empty.csv', 'afile', 'blank.csv --min_votes 2', 'blank.csv --image_col nope', 'blank.csv --label_col nope', 'blank.csv --sep ""')),
+    'ads_prepare DEMO p3 --size 100000', *(f'ads_study --data {data}' for data in ('empty.csv', 'afile', 'blank.csv --min_votes 2', 'blank.csv --image_col nope', 'blank.csv --label_col nope', 'blank.csv --sep ""')),
     *(f'ads_study --data DEMO --backbones efficientnet_lite0 --out o {more}' for more in ('--out one/lite0', '--out DEMO --overwrite', '--seeds 0', '--seeds -1', '--splits 0', '--splits 9', '--size 1', '--size -1', '--size 100000',
         '--seed 99999999999999999999', '--backbones timm/nope', '--weights afile', '--weights emptydir', '--backbones resnet50 --weights one/lite0/model.safetensors', '--recipe bogus', '--change foo=1', '--change folds',
         '--change folds=x', '--change l2=nan', '--change folds=1', '--change folds=100000', '--change epochs=10000000', '--change bs=1', '--change lr_min=inf', '--change passes=1000000000', '--ablate --recipe reference', '--steps x',
@@ -74,6 +74,11 @@ def test_one_line_and_code_2(line, home, capsys, monkeypatch):
 
 @pytest.mark.parametrize('line', ['ads_predict ad.jpg --bogus', 'ads_demo', 'ads_demo d3 --n x', 'ads_demo d7 --n 1e3', 'ads_prepare', 'ads_prepare DEMO p9 --size x', 'ads_study DEMO', 'ads_study --size x'])
 def test_what_argparse_refuses(line, capsys, monkeypatch): assert run(capsys, monkeypatch, line)[0]==2
+
+def test_one_ad_is_too_few(home, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code,_,err = run(capsys, monkeypatch, 'ads_demo d4 --n 1')
+    assert code==2 and len(err.strip().splitlines())==1, (code, err)
 
 @pytest.mark.parametrize('name', ['ads_study', 'ads_demo', 'ads_prepare', 'ads_predict', 'ads_explain'])
 def test_version(name, capsys, monkeypatch):
@@ -176,7 +181,7 @@ strangers = [('vocab', nested(100_000)), ('vocab', nested(900)), ('trained_on', 
     ('pipeline.size', '20000'), ('pipeline.size', '1e6'), ('pipeline.size', '1'+'0'*30), ('pipeline.size', '0'), ('pipeline.prepare_size', '-1'), ('pipeline.prepare_size', '30000'), ('pipeline.prepare_size', '"x"'),
     ('pipeline.filter.d', '"x"'), ('pipeline.filter.d', '999'), ('pipeline.filter.d', '-5'), ('pipeline.filter.times', '1000000000'), ('pipeline.filter.sigma_color', 'NaN'), ('pipeline.filter.sigma_color', 'null'),
     ('pipeline.filter', '{"d":101,"sigma_color":9,"sigma_space":9,"times":100}'), ('pipeline.reencode', '"maybe"'), ('pipeline.mean', '[true,true,true]'), ('pipeline.std', '[NaN,1,1]'), ('pipeline.mean', '[Infinity,0,0]'),
-    ('thresholds', '[true,true,true,true,true,true]'), ('thresholds', '[NaN,1,1,1,1,1]'), ('thresholds', '[2,1,1,1,1,1]'), ('thresholds', '[1]'), ('recipe.min_labels', '0.5'), ('recipe.min_labels', 'NaN'), ('format', '3.0'), ('format', '2'), ('weights', '{}'), ('recipe', '[]')]
+    ('thresholds', '[true,true,true,true,true,true]'), ('thresholds', '[NaN,1,1,1,1,1]'), ('thresholds', '[2,1,1,1,1,1]'), ('thresholds', '[1]'), ('recipe.min_labels', '0.5'), ('recipe.min_labels', 'NaN'), ('format', '2.0'), ('format', '4'), ('weights', '{}'), ('recipe', '[]')]
 
 @pytest.mark.parametrize('where,value', strangers, ids=[f'{w}={v[:20]}' for w,v in strangers])
 def test_a_folder_from_a_stranger_is_refused(where, value, home, tmp_path, monkeypatch):

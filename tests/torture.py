@@ -263,7 +263,7 @@ def result(folder):
     for p in sorted(p for p in folder.rglob('*') if p.is_file() and 'cache' not in p.relative_to(folder).parts[:1]):
         name = p.relative_to(folder).as_posix()
         if p.suffix=='.csv': res[name] = (t := pd.read_csv(p, dtype=str))[[c for c in t if 'seconds' not in c and c!='path']].to_csv()
-        elif p.name=='result.json' or p.name=='checksums.json': res[name] = {k: v for k,v in json.loads(p.read_text()).items() if 'seconds' not in k and 'zip' not in k}
+        elif p.suffix=='.json': res[name] = {k: v for k,v in json.loads(p.read_text()).items() if 'seconds' not in k and 'zip' not in k} # a zip's entry has the date
         elif p.suffix=='.npz': res[name] = {k: v.tolist() for k,v in np.load(p).items()}
         elif p.suffix in ('.png', '.html') and 'prepared' not in name: res[name] = p.stat().st_size > 1000
         else: res[name] = hashlib.sha256(p.read_bytes()).hexdigest()

@@ -240,7 +240,8 @@ class FilterSpec(TypedDict):
     times:Annotated[int, Field(ge=0, le=100)]
 
 Pixels = Annotated[int, Field(ge=1, le=8192)]
-Channels = Annotated[tuple[float, float, float], Strict(False)]
+_Channel = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
+Channels = Annotated[tuple[_Channel, _Channel, _Channel], Strict(False)]
 _most_steps = 5e9 # of the filter; the default has 2e7
 
 # %% ../../nbs/data/07_images.ipynb #f878d383

@@ -36,7 +36,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 # %% ../../nbs/training/01_predictor.ipynb #0b4983be
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 @checked
