@@ -13,7 +13,7 @@ help:
 	@echo "make bench-gpu  what a GPU does, the setting of the reference study included -> benchmarks/gpu-*.csv"
 	@echo "make maps    how far Grad-CAM's maps can be trusted, measured -> benchmarks/maps-*.csv"
 	@echo "make test    all notebooks and all of tests/ but what takes minutes"
-	@echo "make slow    the tests that take minutes: machines and drivers that are killed"
+	@echo "make slow    the longest tests: whole studies, machines and drivers that are killed"
 	@echo "make torture 20,000 broken files and 40 kills, under 40 minutes; SEED=2 make torture draws others"
 	@echo "make package the wheel -> dist/, tried in two fresh environments: with the pins, with the newest releases"
 	@echo "make notebooks  run all notebooks and store their outputs"

@@ -154,6 +154,7 @@ def test_mirrored_features_are_the_mean_of_both_views(ads):
     (['timm/vit_tiny_patch16_224'], {}, {}),
     ([triple.rpartition('+')[0]], dict(mirror=True, folds=2), dict(size=96)),
     (['timm/swin_tiny_patch4_window7_224+timm/convnext_atto'], dict(stages='last', folds=2), dict(size=128))])
+@pytest.mark.slow
 def test_a_study_with_its_predictor_and_explanations(tmp_path, offline, names, changes, kwargs):
     "One row, one predictor with the same probabilities, maps of the ads in the size of the input"
     out = run_study('demo', names, tmp_path/'run', get_recipe_with(changes), n=60, **kwargs)
@@ -190,6 +191,7 @@ def test_sizes_that_a_transformer_cannot_have_are_refused_before_computing(tmp_p
         with pytest.raises(AdsError, match=told): run_study('demo', [f'timm/{name}'], tmp_path/'run', size=size)
     assert not (tmp_path/'run').exists()
 
+@pytest.mark.slow
 def test_images_are_prepared_as_large_as_the_largest_input(tmp_path, offline, capsys):
     out = run_study('demo', ['timm/convnext_atto'], tmp_path/'run', 'tuned', n=60, size=416, splits=1)
     assert Run(out).settings.prepare_size==416

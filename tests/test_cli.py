@@ -171,6 +171,7 @@ def test_explain_refuses(tmp_path, predictor, explain, says, args):
     res = explain(ad, '--predictor', folder, '--out', tmp_path/'out', *args)
     assert res.returncode==2 and says in res.stderr and len(res.stderr.strip().splitlines())==1
 
+@pytest.mark.slow
 def test_explain_loses_nothing(tmp_path, predictor, explain):
     "Images are never written over, pictures have names of their own, thin images and strange names are drawn, what cannot be written is said"
     folder,ad = predictor
@@ -219,6 +220,7 @@ def test_soft_targets_without_votes(tmp_path):
     pd.DataFrame(dict(fname=[f'{i}.jpg' for i in range(36)], labels=['red', 'blue|red', 'green']*12)).to_csv(tmp_path/'set.csv', index=False)
     refused('no votes', '--data', tmp_path/'set.csv', '--change', 'targets=soft', '--size', 64, '--backbones', 'efficientnet_lite0', '--out', tmp_path/'run')
 
+@pytest.mark.slow
 def test_seeds_and_splits(tmp_path, pitt_root):
     "The reference recipe over two seeds and splits: a row of means, the conditions beside it, a person by the same rule"
     res = ads('ads_study', '--data', pitt_root, '--recipe', 'reference', '--change', 'epochs=2,passes=1', '--backbones', 'efficientnet_lite0,mobilenet_v3_large',
@@ -232,6 +234,7 @@ def test_seeds_and_splits(tmp_path, pitt_root):
     pairs = pd.read_csv(tmp_path/'run'/'paired.csv')
     assert set(pairs.verdict) <= {'a better', 'b better', 'not significantly different'} and len(pairs)==3
 
+@pytest.mark.slow
 def test_ablation(tmp_path, pitt_root):
     "Two steps, started twice: the second time nothing is trained"
     args = ['--data', pitt_root, '--ablate', '--steps', 'no weights of positives,cross-validation', '--size', 64, '--out', tmp_path/'run']
@@ -244,6 +247,7 @@ def test_ablation(tmp_path, pitt_root):
     assert one.drop(columns='seconds').equals(two.drop(columns='seconds'))
 
 @pytest.mark.skipif(not can_read(), reason='the package that reads words is not installed')
+@pytest.mark.slow
 def test_a_model_that_reads(tmp_path):
     "Ads with hint words: a study, its report, predictions of images and an explanation with the words"
     assert ads('ads_demo', tmp_path/'hinted', '--n', 40, '--seed', 3, '--words').returncode==0
@@ -261,6 +265,7 @@ def test_wrong_use_of_words(tmp_path):
     refused('needs a calibration', '--data', 'demo-words', '--change', 'words=True,calibration=none', '--out', tmp_path/'run')
     refused('nothing to predict from', '--data', 'demo-words', '--change', 'image=False', '--out', tmp_path/'run')
 
+@pytest.mark.slow
 def test_real_ads(tmp_path, pitt):
     "The annotations are there for all, the images for some: one line says how many are absent"
     res = ads('ads_study', '--data', pitt, '--backbones', 'efficientnet_lite0', '--out', tmp_path/'run')

@@ -188,6 +188,7 @@ def study(source, tmp_path_factory):
     out = tmp_path_factory.mktemp('study')/'run'
     return run_study(source, ['efficientnet_lite0'], out, 'multimodal', size=64, engine='eager')
 
+@pytest.mark.slow
 def test_a_study_that_reads(study, source, test_files, capsys, monkeypatch, tmp_path):
     root = source.source['data'] if source.source['data']!='demo-words' else next(p for p in test_files[0].parents if (p/'demo.json').exists())
     line = ['ads_study', '--data', root, '--recipe', 'multimodal', '--backbones', 'efficientnet_lite0', '--size', 64, '--engine', 'eager', '--out', tmp_path/'run']
@@ -210,7 +211,7 @@ def test_predict_and_explain_in_a_terminal(study, test_files, capsys, monkeypatc
     p = pd.read_csv(tmp_path/'p.csv')
     model = load_predictor(study)
     assert code==0
-    close(p[list(model.vocab)], model.predict(test_files[:2])[list(model.vocab)], 1e-6)
+    close(p[list(model.vocab)], model.predict(test_files[:2])[list(model.vocab)], 2e-6) # six digits are written
     white = tmp_path/'white.png'
     Image.new('RGB', (80,60), 'white').save(white)
     (tmp_path/'notes.txt').write_text('hello')

@@ -122,7 +122,7 @@ def test_an_installed_package_has_the_templates(tmp_path):
     subprocess.run([sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', tmp_path, 'build_py', '--build-lib', tmp_path],
         cwd=root, check=True, capture_output=True)
     built,source = (p/'ads_sentiment'/'study'/'templates' for p in (tmp_path, root))
-    assert {p.name for p in built.iterdir()} == {p.name for p in source.iterdir()} == {'report.html.j2', 'report.css'}
+    assert {p.name for p in built.iterdir()} == {p.name for p in source.iterdir()} == {'gallery.html.j2', 'report.css', 'report.html.j2'}
 
 def with_parts(folder, names):
     "Write parts.csv of a run that reads words, and its report"

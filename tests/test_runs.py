@@ -80,6 +80,7 @@ def test_other_weights_in_the_same_file_are_another_run(demo, tmp_path):
     runs.same_run(tmp_path/'run', configs[0])
     with pytest.raises(AdsError, match='weights_digest'): runs.same_run(tmp_path/'run', configs[1])
 
+@pytest.mark.slow
 def test_overwritten_run_is_kept_until_the_new_one_is_complete(demo, tmp_path, monkeypatch):
     out,aside = tmp_path/'run',tmp_path/'.run.old'
     run = lambda **k: run_study(demo, ['efficientnet_lite0'], out, weights='random', **{**small, **k})
@@ -94,6 +95,7 @@ def test_overwritten_run_is_kept_until_the_new_one_is_complete(demo, tmp_path, m
     run(seed=2)
     assert not aside.exists() and (out/'results.csv').read_text() != first
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_configuration(tmp_path, monkeypatch, capsys):
     "Also one that was started from Python; other flags, other data and a run whose data no path names are refused"
     import sys

@@ -337,7 +337,7 @@ def predict(
     if top_k is not None: check_whole('top_k', top_k, 1, len(self.vocab))
     if self.neighbours: _near(self)
     names,values,reasons = _rows(self, images, bs, 1+len(self.vocab), lambda x,ims: self.outputs(self._pooled(x), ims))
-    return lay_out_predictions(self, names, values, reasons, top_k)
+    return lay_out_predictions(self, names, values.astype(float), reasons, top_k) # Python's floats, which JSON knows
 
 # %% ../../nbs/training/01_predictor.ipynb #7d4cf40f
 @patch
