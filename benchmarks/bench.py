@@ -44,6 +44,21 @@ def named_ads(mode, **kwargs):
     from ads_sentiment.data.datasets import csv_ads, demo_ads
     return demo_ads(**kwargs) if choose(mode, ('demo', 'posters'), 'data')=='demo' else csv_ads(poster_csv())
 
+def two_predictors(folder):
+    "Train on posters, else on demo ads, and save the predictor as `filtered`, and as `plain` without the filter; the data set"
+    from dataclasses import replace
+    from ads_sentiment.data.images import prepare_images
+    from ads_sentiment.data.splits import resplit
+    from ads_sentiment.training.learner import recipe_learner
+    from ads_sentiment.training.predictor import save_predictor
+    source = named_ads('posters') if poster_csv().exists() else named_ads('demo', n=600)
+    learn = recipe_learner(resplit(prepare_images(source)[0], 'stratified'))
+    learn.fit_head(say=None)
+    save_predictor(learn, folder/'filtered')
+    learn.dls.pipeline = replace(learn.dls.pipeline, filter=None)
+    save_predictor(learn, folder/'plain')
+    return source
+
 def tested(ads, seeds, backbone='efficientnet_lite0', recipe=None, **kwargs):
     "Train a recipe, by default `tuned`, on five stratified splits of prepared images, with each of `seeds`; (trials, facts)"
     from ads_sentiment.data.splits import resplit

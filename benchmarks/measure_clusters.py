@@ -7,19 +7,16 @@ processors per image, which other work on the machine hardly changes; for Ray, t
 begun. `images_per_second` is by the clock. `start_seconds` is the time until the first part."""
 import os, sys, tempfile, threading, time
 os.environ |= dict(OMP_NUM_THREADS='1', ADS_PROGRESS='0')
-from dataclasses import replace
 from pathlib import Path
 import pandas as pd, psutil, torch
-from bench import conditions, here, installed, named_ads, poster_csv
+from bench import conditions, here, installed, two_predictors
 from ads_sentiment.core import write_csv
-from ads_sentiment.data.images import prepare_images
-from ads_sentiment.data.splits import resplit
+from ads_sentiment.data.images import read_images
 from ads_sentiment.models.engines import Engine
 from ads_sentiment.models.words import picture_words
 from ads_sentiment.training.clusters import score_on_ray
-from ads_sentiment.training.learner import recipe_learner
-from ads_sentiment.training.predictor import load_predictor, save_predictor
-from ads_sentiment.training.scoring import Scorer, parts_folder, read_images
+from ads_sentiment.training.predictor import load_predictor
+from ads_sentiment.training.scoring import Scorer, parts_folder
 
 bs,part = 16,32
 
@@ -69,12 +66,7 @@ def on_ray(folder, names, engine, n, out):
 def main(n=1024, words=48, engine='openvino'):
     n,words,tmp = int(n),int(words),Path(tempfile.mkdtemp())
     torch.set_num_threads(1)
-    source = named_ads('posters') if poster_csv().exists() else named_ads('demo', n=600)
-    learn = recipe_learner(resplit(prepare_images(source)[0], 'stratified'))
-    learn.fit_head(say=None)
-    save_predictor(learn, tmp/'filtered')
-    learn.dls.pipeline = replace(learn.dls.pipeline, filter=None)
-    save_predictor(learn, tmp/'plain')
+    source = two_predictors(tmp)
     files,rows = [str(Path(p).resolve()) for p in source.paths],[]
     names = [files[i % len(files)] for i in range(n)]
     def row(what, **measured):

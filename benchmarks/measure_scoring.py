@@ -6,17 +6,14 @@ that of the process beyond what it holds after loading libraries and model. Two 
 same model for the memory alone. The rate is compared with what reading and the engine reach alone, measured on 512 images before and after:
 1/(1/read + 1/engine), with the filter that the predictor was trained with, and without."""
 import signal, statistics, subprocess, sys, tempfile, time
-from dataclasses import replace
 from pathlib import Path
 import pandas as pd, torch
 from PIL import Image
-from bench import conditions, here, named_ads, poster_csv
+from bench import conditions, here, two_predictors
 from ads_sentiment.core import write_csv
-from ads_sentiment.data.images import pixels, prepare_images, read_images
-from ads_sentiment.data.splits import resplit
+from ads_sentiment.data.images import pixels, read_images
 from ads_sentiment.models.features import read_ahead, read_batches
-from ads_sentiment.training.learner import recipe_learner
-from ads_sentiment.training.predictor import load_predictor, save_predictor
+from ads_sentiment.training.predictor import load_predictor
 from ads_sentiment.training.scoring import Scorer, list_images, parts_folder
 
 child = """
@@ -66,12 +63,7 @@ def alone(model, names, engine, bs=16):
 
 def main(n=7000, small=50000, engine='openvino'):
     n,small,tmp = int(n),int(small),Path(tempfile.mkdtemp())
-    source = named_ads('posters') if poster_csv().exists() else named_ads('demo', n=600)
-    learn = recipe_learner(resplit(prepare_images(source)[0], 'stratified'))
-    learn.fit_head(say=None)
-    save_predictor(learn, tmp/'filtered')
-    learn.dls.pipeline = replace(learn.dls.pipeline, filter=None)
-    save_predictor(learn, tmp/'plain')
+    source = two_predictors(tmp)
     folders = dict(copies=tmp/'copies', small=tmp/'small', fewer=tmp/'fewer')
     for f in folders.values(): f.mkdir()
     files = [Path(p) for p in source.paths]

@@ -10,6 +10,7 @@ from PIL import Image
 from ads_sentiment.core import AdsError
 from ads_sentiment.data.datasets import csv_ads, demo_ads, pitt_ads
 from ads_sentiment.data.images import read_image
+from ads_sentiment.training.clusters import _no_stderr
 from ads_sentiment.training.predictor import load_predictor
 from ads_sentiment.training.run import Run, same_again
 from test_download import Handler, images as download_images, zipped
@@ -144,17 +145,6 @@ def text_readers(home):
 
 # --- trials of mutants --------------------------------------------------------------------------------------------------------------------------
 
-@contextlib.contextmanager
-def quiet():
-    "What libraries in C write to standard error goes nowhere"
-    kept,null = os.dup(2),os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try: yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform=='darwin' else 1024)
 
 class Hangs(Exception): "Longer than a minute"
@@ -182,7 +172,7 @@ def try_mutants(trials, seed, say=print):
     counts,bad = {},[]
     for kind,i,data,read in trials:
         counts.setdefault(kind, [0, 0])[0] += 1
-        with quiet(): res = judged(read)
+        with _no_stderr(): res = judged(read)
         if res=='refused': counts[kind][1] += 1
         elif res:
             bad.append((kind, i, res))

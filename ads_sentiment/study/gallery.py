@@ -8,12 +8,12 @@ __all__ = ['write_gallery']
 # %% ../../nbs/study/09_gallery.ipynb #c8f68089
 from ..core import AdsError, atomic_write, check_whole
 from ..data.images import UnreadableImage, content_of, one_cv2_thread, read_image
+from .report import _env
 from ..style import thumbnail
 import base64,io,json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 # %% ../../nbs/study/09_gallery.ipynb #0d09d8f5
 _own = ('file', 'predicted', 'reason')
@@ -79,9 +79,6 @@ def _card(row, labels, ranks):
         others=', '.join(more), file=row['file'], ranks=json.dumps(ranks))
 
 # %% ../../nbs/study/09_gallery.ipynb #255ae21a
-_env = Environment(loader=PackageLoader('ads_sentiment.study', 'templates'), autoescape=True, undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True)
-
 def write_gallery(
     predictions, # From `Predictor.predict`, or what `score_images` or `score_on_ray` wrote
     path,        # .html file to write

@@ -314,6 +314,10 @@ def _pooled(self:Predictor, x):
     "Features of pixels (N, 3, side, side), uint8"
     return self.pooled(self.pipeline.normalize(x))
 
+def _probs(predictor, feats, images, n_workers=None):
+    "Probabilities of features and, if the model reads, of the words in the images"
+    return predictor.from_features(feats, picture_words(images, n_workers=n_workers) if predictor.text_head else None)
+
 @patch
 def outputs(
     self:Predictor,
@@ -322,7 +326,7 @@ def outputs(
     n_workers:int=None  # Threads that read words; default: all cores
 )->np.ndarray: # (N, 1 + labels): `unlike`, NaN without neighbours, then probabilities, all in 0..1
     "Compute all that a prediction says of images from their features"
-    probs = self.from_features(feats, picture_words(images, n_workers=n_workers) if self.text_head else None)
+    probs = _probs(self, feats, images, n_workers)
     far = self.neighbours.unlike(feats.float().cpu().numpy()) if self.neighbours else np.full(len(probs), np.nan)
     return np.column_stack([far, probs])
 
@@ -347,8 +351,7 @@ def predict_proba(
     bs:int=16 # Images in a batch
 )->np.ndarray: # (images, labels) float32 in 0..1; NaN for an image that can't be read
     "Return probabilities only, as classifiers of scikit-learn do"
-    def compute(x, ims): return self.outputs(self._pooled(x), ims)[:,1:]
-    return _rows(self, images, bs, len(self.vocab), compute)[1]
+    return _rows(self, images, bs, len(self.vocab), lambda x,ims: _probs(self, self._pooled(x), ims))[1]
 
 def _features(predictor, images, bs):
     "Names, features and reasons"
