@@ -9,7 +9,7 @@ __all__ = ['Neighbours', 'load_neighbours']
 from ..core import AdsError, atomic_write, check_whole
 import json
 from functools import cached_property
-import numpy as np
+import numpy as np, torch
 from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
@@ -41,7 +41,8 @@ class Neighbours:
     def place(self, feats): # (images, components + 1) float32
         "Return the components of features (images, width), and the distance that they leave"
         z = _floats((feats-self.mean)/self.std)
-        points = z@self.components.T
+        # not NumPy's product: its threads stay busy for a while afterwards and take the cores from those that read images
+        points = (torch.from_numpy(z)@torch.from_numpy(self.components).T).numpy()
         left = np.clip((z**2).sum(1)-(points**2).sum(1), 0, None)
         return np.column_stack([points, np.sqrt(left)])
 
