@@ -225,7 +225,7 @@ def sole_writer(
         yield
     finally:
         holder.unlink(missing_ok=True)
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError): Path(lock.lock_file).unlink(missing_ok=True) # Windows keeps open files; there `release` removes it
         lock.release()
 
 # %% ../nbs/00_core.ipynb #c0632497

@@ -79,20 +79,14 @@ def compared(trials, base):
                 f'{m}_diff_low': pair.diff_low[m], f'{m}_diff_high': pair.diff_high[m]}
     return res
 
-def processor()->str:
-    "Name of the processor, as the system tells it"
-    try: return re.search(r'model name\s*:\s*(.+)', Path('/proc/cpuinfo').read_text())[1].strip()
-    except (OSError, TypeError): return platform.processor() or platform.machine()
-
 def installed(package):
     try: return version(package)
     except PackageNotFoundError: return ''
 
 def conditions()->dict:
     "Columns that every row has"
-    import torch
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-    return dict(device=device, cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(), python=platform.python_version(),
+    from ads_sentiment.models.engines import device_name
+    return dict(device=device_name(), cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(), python=platform.python_version(),
                 **{p: installed(p) for p in ('torch', 'torchvision', 'opencv-python', 'openvino', 'onnxruntime')})
 
 def alternate(jobs, n=5, warm=1):

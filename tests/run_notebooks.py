@@ -3,13 +3,9 @@ compare the outputs with the stored ones. `run_notebooks.py [NB…]` runs all or
 import multiprocessing, os, re, sys, time, traceback
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from forked import servers
 
 root = Path(__file__).parent.parent
-packages = ['fastai.vision.all', 'timm', 'torchvision', 'cv2', 'pandas', 'matplotlib.pyplot', 'sklearn.metrics', 'scipy.stats',
-    'pydantic', 'PIL.Image', 'execnb.shell', 'nbdev.process']
-servers = multiprocessing.get_context('forkserver')
-servers.set_forkserver_preload(packages)
-
 def notebooks(folder=root/'nbs'):
     "Paths of all notebooks below a folder, sorted"
     return sorted(p for p in folder.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)

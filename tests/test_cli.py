@@ -3,13 +3,20 @@ import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
+from forked import run_command
 from ads_sentiment.models.words import can_read
 
 bin = Path(sys.executable).parent
 
-def ads(command, *args, timeout=600, **env):
-    "Run a command of the library without a terminal; never a traceback"
-    res = subprocess.run([bin/command, *map(str, args)], env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+def installed(*args, **env):
+    "Run the script of a command, as a user does; never a traceback"
+    return checked(subprocess.run([bin/args[0], *map(str, args[1:])], env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600))
+
+def ads(*args):
+    "Run a command in a process of its own that need not import the large packages; never a traceback"
+    return checked(run_command(*args))
+
+def checked(res):
     print(res.stdout[-3000:], res.stderr[-3000:])
     assert 'Traceback' not in res.stderr
     return res
@@ -37,7 +44,7 @@ def refused(says, *args):
     assert res.returncode==2
     assert says in res.stderr and len(res.stderr.strip().splitlines())==1
 
-def test_no_such_folder(tmp_path): refused('no such folder', '--data', tmp_path/'nowhere')
+def test_no_such_folder(tmp_path): assert 'no such folder' in installed('ads_study', '--data', tmp_path/'nowhere').stderr
 def test_no_annotations(tmp_path): refused('Sentiments.json is missing', '--data', tmp_path)
 def test_unknown_backbone(tmp_path): refused("Did you mean 'resnet50'?", '--backbones', 'resnet51', '--out', tmp_path/'run')
 def test_unknown_weights(pitt_root, tmp_path):
@@ -92,7 +99,7 @@ def awkward(folder, n=36):
 
 def test_awkward_images_and_same_numbers_again(tmp_path):
     bad = awkward(tmp_path)
-    study = lambda out, **env: ads('ads_study', '--data', tmp_path/'set.csv', '--backbones', 'efficientnet_lite0', '--size', 64, '--out', tmp_path/out, **env)
+    study = lambda out, **env: installed('ads_study', '--data', tmp_path/'set.csv', '--backbones', 'efficientnet_lite0', '--size', 64, '--out', tmp_path/out, **env)
     assert study('one').returncode==0
     skipped = pd.read_csv(tmp_path/'one'/'skipped.csv')
     assert set(skipped.file)==bad and skipped.reason.str.len().gt(5).all()
@@ -108,22 +115,12 @@ def test_predict_with_a_trained_model(tmp_path, pitt_root):
     (tmp_path/'new').mkdir()
     Image.new('RGB', (50,80), 'red').save(tmp_path/'new'/'a.jpg')
     (tmp_path/'new'/'notes.txt').write_text('hello')
-    assert ads('ads_predict', tmp_path/'new', '--predictor', tmp_path/'run', '--out', tmp_path/'p.csv').returncode==0
+    assert installed('ads_predict', tmp_path/'new', '--predictor', tmp_path/'run', '--out', tmp_path/'p.csv').returncode==0
     p = pd.read_csv(tmp_path/'p.csv', keep_default_na=False)
     assert p.reason.tolist()==['', 'not an image file that Pillow knows']
     assert ads('ads_predict', tmp_path/'new', '--predictor', tmp_path/'run'/'efficientnet_lite0').stdout.count('\n')==2
 
-@pytest.fixture(scope='session')
-def explain(tmp_path_factory):
-    "Run `ads_explain`, through a script like the one that an installation makes"
-    script = tmp_path_factory.mktemp('bin')/'ads_explain'
-    script.write_text("import sys\nfrom ads_sentiment.apps.cli import ads_explain\nif __name__ == '__main__': sys.exit(ads_explain())\n")
-    def run(*args):
-        res = subprocess.run([sys.executable, '-W', 'ignore', script, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
-        print(res.stdout[-3000:], res.stderr[-3000:])
-        assert 'Traceback' not in res.stderr
-        return res
-    return run
+def explain(*args): return ads('ads_explain', *args)
 
 @pytest.fixture(scope='session')
 def predictor(pitt_root, tmp_path_factory):
@@ -137,7 +134,7 @@ def predictor(pitt_root, tmp_path_factory):
     learn = ads_learner(ads_dataloaders(ads, size=96), engine='eager')
     return save_predictor(learn, tmp_path_factory.mktemp('predictor'), learn.fit_head().thresholds),pitt_ads(pitt_root).paths[ads.targs.index[0]]
 
-def test_explain(tmp_path, predictor, explain):
+def test_explain(tmp_path, predictor):
     "Two ads of one name, one pixel and a text file: a picture each, a row a label and layer, the reason for what is left out"
     folder,ad = predictor
     for d in ('one', 'two'):
@@ -145,7 +142,7 @@ def test_explain(tmp_path, predictor, explain):
         Image.open(ad).convert('RGB').save(tmp_path/d/'ad.png')
     Image.new('RGB', (1,1), 'red').save(tmp_path/'pixel.png')
     (tmp_path/'notes.txt').write_text('hello')
-    res = explain(tmp_path/'one', tmp_path/'two'/'ad.png', tmp_path/'pixel.png', tmp_path/'notes.txt', '--predictor', folder, '--out', tmp_path/'out')
+    res = installed('ads_explain', tmp_path/'one', tmp_path/'two'/'ad.png', tmp_path/'pixel.png', tmp_path/'notes.txt', '--predictor', folder, '--out', tmp_path/'out')
     assert res.returncode==0 and '3 explained, 1 skipped' in res.stdout
     assert {p.name for p in (tmp_path/'out').iterdir()}=={'ad.png', 'ad_2.png', 'pixel.png', 'explain.csv', 'skipped.csv'}
     t = pd.read_csv(tmp_path/'out'/'explain.csv', keep_default_na=False)
@@ -158,7 +155,7 @@ def test_explain(tmp_path, predictor, explain):
     assert pd.read_csv(tmp_path/'out'/'skipped.csv').reason.tolist()==['not an image file that Pillow knows']
     assert Image.open(tmp_path/'out'/'ad.png').size[0] > 300
 
-def test_explain_names_labels_layers_and_method(tmp_path, predictor, explain):
+def test_explain_names_labels_layers_and_method(tmp_path, predictor):
     folder,ad = predictor
     vocab = json.loads((folder/'predictor.json').read_text())['vocab'][:2]
     assert explain(ad, '--predictor', folder, '--out', tmp_path/'out', '--labels', ','.join(vocab), '--layers', 'features.bn2', '--method', 'layercam').returncode==0
@@ -166,13 +163,13 @@ def test_explain_names_labels_layers_and_method(tmp_path, predictor, explain):
     assert t.label.tolist()==vocab and set(t.layer)=={'features.bn2'}
 
 @pytest.mark.parametrize('says,args', [('unknown label', ['--labels', 'Happyy']), ('unknown layer', ['--layers', 'layer4']), ("Did you mean 'gradcam'?", ['--method', 'grad-cam'])])
-def test_explain_refuses(tmp_path, predictor, explain, says, args):
+def test_explain_refuses(tmp_path, predictor, says, args):
     folder,ad = predictor
     res = explain(ad, '--predictor', folder, '--out', tmp_path/'out', *args)
     assert res.returncode==2 and says in res.stderr and len(res.stderr.strip().splitlines())==1
 
 @pytest.mark.slow
-def test_explain_loses_nothing(tmp_path, predictor, explain):
+def test_explain_loses_nothing(tmp_path, predictor):
     "Images are never written over, pictures have names of their own, thin images and strange names are drawn, what cannot be written is said"
     folder,ad = predictor
     src = tmp_path/'src'
@@ -191,8 +188,9 @@ def test_explain_loses_nothing(tmp_path, predictor, explain):
     res = explain(ad, '--predictor', folder, '--out', src/'a.png'/'x')
     assert res.returncode==2 and len(res.stderr.strip().splitlines())==1
 
-def test_explain_needs_its_arguments(tmp_path, explain):
-    for args in ([], ['a.jpg'], ['a.jpg', '--predictor', tmp_path], ['a.jpg', '--predictor', tmp_path, '--out', tmp_path/'out']):
+def test_explain_needs_its_arguments(tmp_path):
+    assert installed('ads_explain').returncode==2
+    for args in (['a.jpg'], ['a.jpg', '--predictor', tmp_path], ['a.jpg', '--predictor', tmp_path, '--out', tmp_path/'out']):
         res = explain(*args)
         assert res.returncode==2 and len(res.stderr.strip().splitlines())==1
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['engines', 'tolerance', 'many', 'check_engine', 'Engine', 'feature_error', 'measure_engines', 'candidates', 'fastest',
-           'choose_engine']
+           'device_name', 'choose_engine']
 
 # %% ../../nbs/models/02_engines.ipynb #d8f9cb93
-from ..core import AdsError,cache_dir,choose,digest,read_json,say_once,write_json
-import functools,importlib.util,os,platform,statistics,tempfile,time,warnings
+from ..core import AdsError,ads_device,cache_dir,choose,digest,read_json,say_once,write_json
+import functools,importlib.util,os,platform,re,statistics,tempfile,time,warnings
 from importlib.metadata import version
 from pathlib import Path
 import pandas as pd,torch
@@ -218,14 +218,18 @@ def fastest(
     return measured[measured.error <= tolerance].images_per_second.idxmax()
 
 # %% ../../nbs/models/02_engines.ipynb #39253817
+def device_name()->str: # Such as 'AMD EPYC'
+    "Return the name of the GPU or else of the processor; results are stored with it"
+    device = ads_device()
+    if device.type=='cuda': return torch.cuda.get_device_name(device)
+    try: return re.search(r'model name\s*:\s*(.+)', Path('/proc/cpuinfo').read_text(encoding='utf-8'))[1].strip()
+    except (OSError, TypeError): return platform.processor() or platform.machine() # other systems than Linux, or other processors
+
 @functools.cache
 def _machine():
     "Describe processor, cores and package versions, on which the speed of an engine depends"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
-    try: device += next(l for l in Path('/proc/cpuinfo').read_text().splitlines() if l.startswith('model name'))
-    except (OSError, StopIteration): pass
     packages = {p: version(p) for p in ('torch', 'openvino', 'onnxruntime') if importlib.util.find_spec(p)}
-    return [platform.machine(), device, os.cpu_count(), packages]
+    return [platform.machine(), device_name(), os.cpu_count(), packages]
 
 # %% ../../nbs/models/02_engines.ipynb #635ccb1b
 def _cached_choice(path):

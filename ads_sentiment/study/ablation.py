@@ -17,7 +17,7 @@ from .study import baseline_scores
 from ..style import in_style, new_figure, palette, save_figure
 from ..training.request import (check_digest, check_out, check_request, fit_prepare_size, open_run,
     prepare_run, run_config, run_settings)
-from ..training.run import note_data, run_folder
+from ..training.run import file_stem, note_data, run_folder
 from ..training.trials import run_trials
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -58,7 +58,7 @@ def run_ablation(
         tables = [_ablate(n, images, other, todo, out, settings) for n in names]
         write_csv(pd.concat(tables), out/'ablation.csv')
         for n,t in zip(names, tables):
-            save_figure(plot_ablation(t), out/'figures'/f"ablation_{n.replace('/', '_')}.png")
+            save_figure(plot_ablation(t), out/'figures'/f"ablation_{file_stem(n)}.png")
         print(f"table: {out/'ablation.csv'}", flush=True)
     return out
 
@@ -206,7 +206,7 @@ def _ablate(name, data, other, todo, out, settings):
     for step in todo:
         body = ensemble_name(name, step.backbones)
         own = replace(s, size=larger_size(body, s.size)) if step.larger else s
-        home = out/'trials'/body.replace('/', '_')/digest(asdict(step.recipe), own.size)
+        home = out/'trials'/file_stem(body)/digest(asdict(step.recipe), own.size)
         done = run_trials(own.specs(body, step.recipe), other if step.recipe.reencode else data.splits, home)
         trials[step.name],facts = [t for t,_ in done],[f for _,f in done]
         scores = step_scores(trials[step.name], trials[step.compared_with], trials[todo[0].name], s.seed)

@@ -27,7 +27,7 @@ from .report_tables import score_meanings
 from .report_tables import score_table, skipped_tables, spread_table
 from .wording import fmt_level, fmt_number, fmt_value
 from ..training.predictor import probability_columns
-from ..training.run import Run, check_unique, text_columns
+from ..training.run import Run, check_unique, file_stem, text_columns
 
 # %% ../../nbs/study/04_report.ipynb #817a2bed
 def write_report(
@@ -53,7 +53,7 @@ def _set_random_aside(run):
         real = set(run.results.backbone)
         for n in ('per_label', 'history', 'predictions'): setattr(run, n,
             getattr(run, n)[getattr(run, n).backbone.isin(real)].reset_index(drop=True))
-        for n in run.random.backbone.str.replace('/', '_'):
+        for n in map(file_stem, run.random.backbone):
             for kind in ('confusion', 'first_filters'): run.figures.pop(f'{kind}_{n}', None)
         if run.paired is not None:
             both = run.paired['first'].isin(real) & run.paired.second.isin(real)
@@ -136,7 +136,7 @@ def _matching(
 )->list: # (name, backbone, number or ''), in the order of the backbones, then of the numbers
     "Find figures by name"
     found = [(n, m[1], m[2] if m.re.groups > 1 else '') for n in run.figures if (m := re.fullmatch(pattern, n))]
-    names = [n.replace('/', '_') for n in run.names]
+    names = [file_stem(n) for n in run.names]
     place = {n: i for i,n in reversed(list(enumerate(names)))}
     return sorted(found, key=lambda f: (place.get(f[1], len(names)), f[1], int(f[2] or 0)))
 
@@ -154,7 +154,7 @@ def _best_drawn(run, pattern):
     "The backbone with the highest macro-F1 among those with figures of this pattern, or `None`"
     drawn = {b for _,b,_ in _matching(run, pattern)}
     ranked = _ranked(run.results.dropna(subset=['macro_f1']))
-    return next((n for n in ranked if n.replace('/', '_') in drawn), None)
+    return next((n for n in ranked if file_stem(n) in drawn), None)
 
 # %% ../../nbs/study/04_report.ipynb #f4ca7256
 def _take_best(
@@ -166,7 +166,7 @@ def _take_best(
     "Take all figures of a pattern and show those of the best backbone"
     best = _best_drawn(run, pattern)
     for n,b,_ in _matching(run, pattern):
-        if best is None or b!=best.replace('/', '_'): run.figures.pop(n)
+        if best is None or b!=file_stem(best): run.figures.pop(n)
     note = [_text(f'The weights of {best} are random: these {what} only show that the code runs.')]
     return (note if run.all_random and best else []) + _take_all(run, pattern, alt)
 

@@ -27,7 +27,7 @@ from ..training.head_fit import part_logits
 from ..training.predictor import add_scores, prediction_columns, save_predictor
 from ..training.request import (RunSettings, check_digest, check_out, check_request, device_recipe,
     fit_prepare_size, open_run, prepare_run, run_config, run_settings)
-from ..training.run import Run, note_data, read_rows, read_run_table, run_folder
+from ..training.run import Run, file_stem, note_data, read_rows, read_run_table, run_folder
 from ..training.trials import TrialSpec, run_trials
 import itertools
 from dataclasses import asdict
@@ -270,7 +270,7 @@ def _plot_examples(found):
 # %% ../../nbs/study/05_study.ipynb #3cd11c89
 def _backbone_figures(learn, folder, data, figures, cams):
     "Confusions and first filters of one backbone; with `cams` also right and wrong examples, and explanations"
-    name,ads = learn.backbone.name.replace('/', '_'),data.splits[0]
+    name,ads = file_stem(learn.backbone.name),data.splits[0]
     save_figure(plot_label_confusions(read_run_table(folder, 'per_label')), figures/f'confusion_{name}.png')
     save_figure(plot_filters(first_filters(learn.model[0]),
         f'First filters of {learn.backbone.name} ({learn.weights_used})'), figures/f'first_filters_{name}.png')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['annotator_score_columns', 'text_columns', 'number_columns', 'optional_numbers', 'optional_tables', 'read_rows',
-           'read_run_table', 'Run', 'check_unique', 'same_run', 'run_folder', 'note_data', 'same_again']
+           'read_run_table', 'file_stem', 'Run', 'check_unique', 'same_run', 'run_folder', 'note_data', 'same_again']
 
 # %% ../../nbs/training/04_run.ipynb #c542575f
 from ..core import AdsError, cache_dir, checked, checked_from, drop_parts, read_json, sole_writer, write_csv, write_json
@@ -14,7 +14,7 @@ from ..recipes import Recipe
 from .predictor import load_predictor
 from .request import RunSettings
 from .trials import Seed, kept_trials
-import csv,shutil
+import csv,re,shutil
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
@@ -109,6 +109,13 @@ def read_run_table(
     numbers = [c for c in number_columns.get(name, []) + optional_numbers.get(name, []) if c in df]
     return df.assign(**{c: _numbers(df[c], path) for c in numbers})
 
+# %% ../../nbs/training/04_run.ipynb #cd355a3d
+def file_stem(
+    backbone:str # As in `get_backbone`
+)->str: # Such as 'timm_vit_tiny_patch16_224'
+    "Return the name of a backbone in names of files and folders, valid on every system"
+    return re.sub(r'[^\w.+-]', '_', backbone)
+
 # %% ../../nbs/training/04_run.ipynb #21905226
 class Run:
     "Read the folder of a study: `config`, tables, figures, trials and predictors, each when it is first used"
@@ -150,7 +157,7 @@ class Run:
         return checked_from(RunSettings, known, f"{self.folder/'config.json'}")
     def home(self, backbone:str)->Path:
         "The folder of a backbone"
-        return self.folder/backbone.replace('/', '_')
+        return self.folder/file_stem(backbone)
     def trials(self, backbone:str)->list:
         "The trials of a backbone, ordered by split and seed"
         return list(kept_trials(self.home(backbone)/'trials').values())

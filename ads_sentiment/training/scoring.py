@@ -174,6 +174,7 @@ def _settled(predictor, names, engine, bs):
     x = predictor.pipeline.normalize(stack_images(images))
     return choose_engine(_body(predictor), x, f'{predictor.backbone} ({predictor.weights})', len(names))
 
+# %% ../../nbs/training/05_scoring.ipynb #8b6ae0e2
 def open_parts(
     predictor:Predictor,
     names,        # Names from `list_images`
@@ -208,6 +209,7 @@ def progress_line(
     "Return how far a call is, its rate and the remaining time"
     return f'{done:,} of {total:,} images, {done/seconds:.1f} images/s, {_remaining((total-done)*seconds/done)} left'
 
+# %% ../../nbs/training/05_scoring.ipynb #b7c1a582
 def score_images(
     predictor:Predictor,
     names,             # Names from `list_images`
@@ -243,6 +245,7 @@ def _write_parts(predictor, names, out, top_k, engine, part, bs, say):
     shutil.rmtree(folder)
     return dict(**counts, engine=engine, computed=total, seconds=time.perf_counter()-start)
 
+# %% ../../nbs/training/05_scoring.ipynb #61a31e47
 def count_rows(
     parts # .csv or .parquet files of predictions
 )->dict: # 'images', 'predicted', 'without_label', 'skipped'

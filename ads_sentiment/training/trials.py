@@ -7,8 +7,9 @@ __all__ = ['Seed', 'InputSize', 'Workers', 'TrialSpec', 'trial_facts', 'run_tria
            'kept_trials']
 
 # %% ../../nbs/training/02_trials.ipynb #5e38b566
-from ..core import atomic_write, checked, ads_device, read_json, stage, write_json
+from ..core import atomic_write, checked, read_json, stage, write_json
 from ..evaluation.bootstrap import Trial
+from ..models.engines import device_name
 from ..recipes import Recipe
 from .learner import recipe_learner
 from .processes import hand_out
@@ -47,7 +48,7 @@ def trial_facts(
         best_f1_epoch=fit.best_epochs.get('macro_f1'))
     if r.finetune: best = dict(l2=fit.l2, epochs=r.finetune, best_ap_epoch=fit.best_epochs.get('mean_ap'))
     chosen = best if r.solver=='adam' or r.finetune else dict(l2=fit.l2) | ({} if fit.text_l2 is None else dict(text_l2=fit.text_l2))
-    return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=ads_device().type,
+    return dict(weights=learn.weights_used, **chosen, image_size=learn.dls.pipeline.size, device=device_name(),
         engine=learn.extractor.engine_used or 'eager', **more)
 
 # %% ../../nbs/training/02_trials.ipynb #e225a32e
