@@ -14,8 +14,8 @@ from pathlib import Path
 # %% ../nbs/00_core.ipynb #ea23714d
 class AdsError(ValueError):
     "An error the user can fix: the message names the thing, what was found, what was expected and the way out"
-    def __str__(self): # what was found may be as long as a file
-        text = super().__str__()
+    def __str__(self): # one line, though what was found may have several, or be as long as a file
+        text = ' '.join(super().__str__().splitlines())
         return text if len(text) <= 1500 else f'{text[:1000]} ... {text[-400:]}'
 
 # %% ../nbs/00_core.ipynb #6c77a9c1

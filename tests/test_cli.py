@@ -8,9 +8,9 @@ from ads_sentiment.models.words import can_read
 
 bin = Path(sys.executable).parent
 
-def installed(*args, **env):
+def installed(*args, cwd=None, **env):
     "Run the script of a command, as a user does; never a traceback"
-    return checked(subprocess.run([bin/args[0], *map(str, args[1:])], env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600))
+    return checked(subprocess.run([bin/args[0], *map(str, args[1:])], cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600))
 
 def ads(*args):
     "Run a command in a process of its own that need not import the large packages; never a traceback"
@@ -44,7 +44,14 @@ def refused(says, *args):
     assert res.returncode==2
     assert says in res.stderr and len(res.stderr.strip().splitlines())==1
 
-def test_no_such_folder(tmp_path): assert 'no such folder' in installed('ads_study', '--data', tmp_path/'nowhere').stderr
+@pytest.mark.parametrize('line', ['ads_study --data nowhere', 'ads_study --backbones resnet51', 'ads_study --size 0', 'ads_predict', 'ads_predict  --predictor x', 'ads_explain',
+    'ads_explain a.jpg --predictor x --out y', 'ads_demo d --n 0', 'ads_prepare nowhere p', 'ads_evaluate nowhere --predictor x'])
+def test_installed_commands_refuse(line, tmp_path):
+    "Wrong command lines as a user types them: one line, exit code 2, nothing is written; two spaces stand for an empty word"
+    res = installed(*line.split(' '), cwd=tmp_path, ADS_SENTIMENT_CACHE=str(tmp_path/'cache'))
+    assert res.returncode==2 and len(res.stderr.strip().splitlines())==1 and res.stderr.startswith(line.split()[0])
+    assert not [p for p in tmp_path.rglob('*') if p.is_file()]
+
 def test_no_annotations(tmp_path): refused('Sentiments.json is missing', '--data', tmp_path)
 def test_unknown_backbone(tmp_path): refused("Did you mean 'resnet50'?", '--backbones', 'resnet51', '--out', tmp_path/'run')
 def test_unknown_weights(pitt_root, tmp_path):
@@ -189,7 +196,6 @@ def test_explain_loses_nothing(tmp_path, predictor):
     assert res.returncode==2 and len(res.stderr.strip().splitlines())==1
 
 def test_explain_needs_its_arguments(tmp_path):
-    assert installed('ads_explain').returncode==2
     for args in (['a.jpg'], ['a.jpg', '--predictor', tmp_path], ['a.jpg', '--predictor', tmp_path, '--out', tmp_path/'out']):
         res = explain(*args)
         assert res.returncode==2 and len(res.stderr.strip().splitlines())==1

@@ -131,7 +131,8 @@ class Run:
             raise AdsError(f'{path}: expected a JSON object, found a {type(self.config).__name__}')
 
     def __repr__(self):
-        return f"Run {self.folder}: {self.config.get('data')}, {', '.join(map(str, self.config.get('backbones') or []))}"
+        names = self.config.get('backbones')
+        return f"Run {self.folder}: {self.config.get('data')}, {', '.join(map(str, names)) if isinstance(names, list) else names}"
     def __getattr__(self, name):
         if name not in text_columns: raise AttributeError(name)
         table = read_run_table(self.folder, name)
