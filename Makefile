@@ -59,7 +59,7 @@ export ADS_POSTERS ?= $(abspath ../shared/data/posters)
 endif
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

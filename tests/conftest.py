@@ -10,12 +10,17 @@ counts = dict(passed=0, failed=0, skipped=0)
 stale = [] # cells of notebooks whose outputs are not those that are stored
 left_out = [] # checks in notebooks that did not run; the output of a test that passes is not shown, so they are listed at the end
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def group(nodeid):
     "Tests of a file run in one worker, because they share what it prepares; each notebook runs in any"
-    for i in items:
-        name = i.callspec.id if getattr(i, 'originalname', '')=='test_notebook' else i.path.name
-        i.add_marker(pytest.mark.xdist_group(name))
+    return nodeid if '::test_notebook[' in nodeid else nodeid.split('::')[0]
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "Its own `--dist loadgroup` puts nothing together since pytest 9.2 (xdist 3.8)"
+    from xdist.scheduler import LoadScopeScheduling
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = group
+    return scheduler
 
 def pytest_runtest_logreport(report):
     if report.when=='call' or report.outcome!='passed':
