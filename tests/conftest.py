@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault('ADS_PROGRESS', '0')
-workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1)) # `pytest -n 2` runs files of tests side by side
-os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//workers)))
 counts = dict(passed=0, failed=0, skipped=0)
 stale = [] # cells of notebooks whose outputs are not those that are stored
 left_out = [] # checks in notebooks that did not run; the output of a test that passes is not shown, so they are listed at the end
+
+def pytest_configure(config):
+    "Divide the cores between the processes of `pytest -n`, which inherit this"
+    n = getattr(config.option, 'numprocesses', None) or 1
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//n)))
 
 def group(nodeid):
     "Tests of a file run in one worker, because they share what it prepares; each notebook runs in any"
